@@ -1,0 +1,41 @@
+# setup | check | test | demo | bench: nothing else to remember. Needs Python 3.10 or newer with venv, and PyPI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup check test demo bench lock docs clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "posebus needs Python 3.10 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/pytest
+
+demo: setup
+	$(BIN)/posebus demo
+
+bench: setup
+	$(BIN)/python -m benchmarks.scheduling
+	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.idle
+
+lock:
+	requirements/lock.sh
+
+docs: setup
+	$(BIN)/python -m posebus.reference
+
+clean:
+	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache

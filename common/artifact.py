@@ -1,0 +1,132 @@
+"""Model artifacts: a folder with `manifest.toml`; found by name in the zoo, or by path; pulled, checked, and located."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import model_store
+from common.manifest import FILENAME, ArtifactError, Manifest, ModelError, ModelFile, Task, read_manifest
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "ModelError",
+    "find_artifact",
+    "is_here",
+    "list_artifacts",
+    "path_for",
+    "pull",
+    "read_artifact",
+    "verify",
+    "zoo_folder",
+]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A manifest and the folder that it was read from."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.manifest.tasks
+
+    @property
+    def files(self) -> dict[str, ModelFile]:
+        """Path in the manifest -> file."""
+        return {file.path: file for file in self.manifest.file}
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Formats that the network comes in, best first; `fake` where it has no file at all."""
+        return tuple(dict.fromkeys(file.format for file in self.manifest.file)) or ("fake",)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def zoo_folder() -> Path:
+    """Folder of the built-in artifacts. The package `models` is only located, never imported."""
+    spec = importlib.util.find_spec("models")
+    if spec is None or not spec.submodule_search_locations:
+        raise ArtifactError("the package 'models' with the built-in artifacts is missing; install posebus again")
+    return Path(next(iter(spec.submodule_search_locations))) / "zoo"
+
+
+def list_artifacts() -> list[Artifact]:
+    """All built-in artifacts, sorted by name."""
+    return [read_artifact(path.parent) for path in sorted(zoo_folder().glob(f"*/{FILENAME}"))]
+
+
+def find_artifact(name_or_path: str) -> Artifact:
+    """The built-in artifact of that name, or the artifact in that folder.
+
+    Raises ArtifactError naming what is wrong and what to do.
+    """
+    folder = zoo_folder() / name_or_path
+    if "/" not in name_or_path and (folder / FILENAME).is_file():
+        return read_artifact(folder)
+    given = Path(name_or_path).expanduser()
+    if (given / FILENAME).is_file():
+        return read_artifact(given)
+    if "/" in name_or_path or given.is_dir():
+        raise ArtifactError(f"artifact {name_or_path!r}: no {FILENAME} in that folder; give a folder that has one")
+    known = sorted(path.parent.name for path in zoo_folder().glob(f"*/{FILENAME}"))
+    near = difflib.get_close_matches(name_or_path, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ArtifactError(f"artifact {name_or_path!r} is not known; {hint}built in are {', '.join(known)}")
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """The artifact in that folder; raises ArtifactError with one line for each problem of its manifest."""
+    return Artifact(folder.resolve(), read_manifest(folder / FILENAME))
+
+
+def pull(artifact: Artifact, *, cache: Path | None = None) -> Path:
+    """Get every file of the artifact and check it; returns the path of the first (the folder where it has none).
+
+    Raises ArtifactError when a file cannot be had from any of its sources.
+    """
+    paths = [model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder) for file in artifact.manifest.file]
+    return paths[0] if paths else artifact.folder
+
+
+def path_for(artifact: Artifact, format: str, *, cache: Path | None = None, role: str = "model") -> Path:
+    """Path of the artifact's file in that format, pulled if needed, its SHA-256 checked now."""
+    for file in artifact.manifest.file:
+        if file.format == format and file.role == role:
+            return model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder)
+    has = ", ".join(artifact.formats)
+    raise ArtifactError(f"artifact {artifact.name!r} has no {role} file in format {format!r}; it has {has}")
+
+
+def verify(artifact: Artifact, *, cache: Path | None = None) -> None:
+    """Check the SHA-256 of every file that is here; raises ArtifactError for one that is missing or wrong."""
+    for file in artifact.manifest.file:
+        place = model_store.here(file, cache, folder=artifact.folder)
+        if place is None:
+            raise ArtifactError(f"artifact {artifact.name!r}: {file.path} is not here; `posebus models pull` gets it")
+        found = model_store.sha256_of(place)
+        if found != file.sha256:
+            raise ArtifactError(
+                f"artifact {artifact.name!r}: {place} has the SHA-256 {found}, the manifest says {file.sha256}; "
+                f"delete the file, then `posebus models pull {artifact.name}`"
+            )
+
+
+def is_here(artifact: Artifact, *, cache: Path | None = None) -> bool:
+    """Whether every file is in the cache or the artifact's folder; says nothing of their content."""
+    return all(model_store.here(file, cache, folder=artifact.folder) is not None for file in artifact.manifest.file)

@@ -1,0 +1,216 @@
+"""Boxes, polygons and crops. People are a batch dimension everywhere.
+
+Coordinates are continuous: pixel i of a row covers [i, i + 1), so a picture of width W spans 0..W and a resize by s maps x to
+s * x exactly. Boxes are (N, 4) float32, xyxy. OpenCV's warps address pixel centres instead; the half-pixel shift between
+the two is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+Image = NDArray[np.uint8]
+PAD_VALUE = 114  # the grey that letterboxed detectors are trained with
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A picture resized into a network's input. input = picture * scale + offset, each (x, y)."""
+
+    pixels: Image
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def boxes_to_image(self, boxes: Floats) -> Floats:
+        """(N, 4) boxes in input pixels -> picture pixels."""
+        scale = np.array(self.scale * 2, np.float32)
+        return (boxes - np.array(self.offset * 2, np.float32)) / scale
+
+
+def letterbox(image: Image, size_px: tuple[int, int], *, pad_value: int = PAD_VALUE) -> Fitted:
+    """Resize into (width, height) keeping the aspect; the rest, right and below, is grey."""
+    height, width = image.shape[:2]
+    scale = min(size_px[0] / width, size_px[1] / height)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    exact = inner[0] / width, inner[1] / height
+    if inner == size_px:
+        return Fitted(resize(image, size_px), exact, (0.0, 0.0))
+    canvas = np.full((size_px[1], size_px[0], 3), pad_value, np.uint8)
+    canvas[: inner[1], : inner[0]] = resize(image, inner)
+    return Fitted(canvas, exact, (0.0, 0.0))
+
+
+def stretch(image: Image, size_px: tuple[int, int]) -> Fitted:
+    """Resize to (width, height) without keeping the aspect."""
+    height, width = image.shape[:2]
+    return Fitted(resize(image, size_px), (size_px[0] / width, size_px[1] / height), (0.0, 0.0))
+
+
+def resize(image: Image, size_px: tuple[int, int]) -> Image:
+    """Resize to (width, height); averages areas when it shrinks by 2 or more, where bilinear sampling would alias."""
+    height, width = image.shape[:2]
+    if (width, height) == size_px:
+        return image
+    shrinks = width >= 2 * size_px[0] or height >= 2 * size_px[1]
+    return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+
+
+def input_size(width: int, height: int, long_side_px: int, multiple_px: int) -> tuple[int, int]:
+    """(width, height) of the smallest network input, sides multiples of `multiple_px`, that holds the picture scaled to
+    a longer side of `long_side_px`. The shorter side is at least a quarter of the longer."""
+    scale = long_side_px / max(width, height)
+
+    def fit(side: float) -> int:
+        return int(np.ceil(max(side, long_side_px / 4) / multiple_px - 1e-6)) * multiple_px
+
+    return fit(width * scale), fit(height * scale)
+
+
+def centre_size(boxes: Floats) -> tuple[Floats, Floats]:
+    """(N, 4) boxes -> centres (N, 2) and sizes (N, 2), as (x, y) and (width, height)."""
+    return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+
+
+def boxes_of(centres: Floats, sizes: Floats) -> Floats:
+    """Centres (N, 2) and sizes (N, 2) -> (N, 4) boxes."""
+    return np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1).astype(np.float32, copy=False)
+
+
+def expand_to_aspect(boxes: Floats, aspect: float, padding: float = 1.25) -> Floats:
+    """Grow boxes about their centres to width / height = `aspect`, then by `padding`: what a top-down crop shows.
+
+    A box without area becomes a crop of one pixel, so nothing downstream divides by zero.
+    """
+    centres, sizes = centre_size(boxes)
+    width = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1] * aspect), 1.0) * padding
+    return boxes_of(centres, np.stack([width, width / aspect], axis=1))
+
+
+def clip_boxes(boxes: Floats, width: float, height: float) -> Floats:
+    """Cut boxes at the picture's edges."""
+    limits = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes, 0, limits).astype(np.float32, copy=False)
+
+
+def area(boxes: Floats) -> Floats:
+    """(N, 4) -> (N,) square pixels; 0 for boxes that are inside out."""
+    sizes = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
+    return np.asarray(sizes[..., 0] * sizes[..., 1])
+
+
+def iou_matrix(a: Floats, b: Floats) -> Floats:
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M), 0 where both are empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    shared = sides[..., 0] * sides[..., 1]
+    union = area(a)[:, None] + area(b)[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def nms(boxes: Floats, scores: Floats, iou_max: float) -> NDArray[np.intp]:
+    """Indices of the boxes that greedy non-maximum suppression keeps, best first.
+
+    Vectorised: starts with all boxes and lets those kept so far suppress, until nothing changes. The fixed point is the
+    greedy answer, reached after as many rounds as the longest chain of suppressions, usually 2 or 3.
+    """
+    order = np.argsort(-scores, kind="stable")
+    covers = np.triu(iou_matrix(boxes[order], boxes[order]) > iou_max, k=1)
+    keep = np.ones(len(order), np.bool_)
+    while True:
+        kept = ~covers[keep].any(axis=0)
+        if np.array_equal(kept, keep):
+            return order[keep]
+        keep = kept
+
+
+@dataclass(frozen=True)
+class Crops:
+    """One upright crop per person. picture = crop * scale + offset, per person."""
+
+    pixels: Image  # (N, height, width, 3)
+    scale: Floats  # (N, 2) picture pixels per crop pixel, x and y
+    offset: Floats  # (N, 2) picture position of the crop's top left corner
+
+    @property
+    def to_image(self) -> Floats:
+        """(N, 2, 3) affine matrices from crop to picture."""
+        return crop_matrices(self.scale, self.offset)
+
+    def points_to_image(self, points: Floats) -> Floats:
+        """(N, K, 2) crop pixels -> picture pixels."""
+        return np.asarray(points * self.scale[:, None] + self.offset[:, None], np.float32)
+
+    def boxes_to_crop(self, boxes: Floats) -> Floats:
+        """(N, 4) picture pixels -> each in its own crop's pixels."""
+        return np.asarray((boxes - np.tile(self.offset, 2)) / np.tile(self.scale, 2), np.float32)
+
+
+def crop_matrices(scale: Floats, offset: Floats) -> Floats:
+    """(N, 2, 3) affine matrices [[sx, 0, ox], [0, sy, oy]] of (N, 2) scales and offsets."""
+    matrices = np.zeros((len(scale), 2, 3), np.float32)
+    matrices[:, 0, 0], matrices[:, 1, 1] = scale[:, 0], scale[:, 1]
+    matrices[:, :, 2] = offset
+    return matrices
+
+
+def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding: float = 1.25) -> Crops:
+    """Cut one crop of out_wh (width, height) per box (N, 4), box centred, aspect fitted, padded; black beyond the picture.
+
+    People much larger than the crop are cut from a halved (quartered, ...) copy of the picture, made once for all of them:
+    bilinear sampling of every 2nd pixel or less would alias. The copies cost a third of one pass over the picture at most.
+    """
+    shown = expand_to_aspect(boxes, out_wh[0] / out_wh[1], padding)
+    scale = (shown[:, 2:] - shown[:, :2]) / np.array(out_wh, np.float32)
+    crops = Crops(np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8), scale, shown[:, :2])
+    levels = np.clip(np.log2(np.maximum(scale[:, 0], 1e-6)), 0, _max_level(image)).astype(np.intp)
+    pyramid = [image]
+    for _ in range(int(levels.max(initial=0))):
+        height, width = pyramid[-1].shape[:2]
+        pyramid.append(resize(pyramid[-1], (width // 2, height // 2)))
+    sizes = np.array([level.shape[1::-1] for level in pyramid], np.float32)
+    shrink = sizes[levels] / sizes[0]  # (N, 2), exact for odd sides too
+    # Continuous -> pixel centres: x_in + 0.5 = a * (x_out + 0.5) + b.
+    step = scale * shrink
+    matrices = crop_matrices(step, crops.offset * shrink + 0.5 * step - 0.5)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for i, level in enumerate(levels):  # OpenCV has no batched warp; each call writes straight into the batch
+        cv2.warpAffine(pyramid[level], matrices[i], out_wh, dst=crops.pixels[i], flags=flags)
+    return crops
+
+
+def _max_level(image: Image) -> int:
+    return max(0, int(np.log2(min(image.shape[:2]))) - 1)
+
+
+def polygon_area(polygon: ArrayLike) -> float:
+    """Area of a simple polygon, (M, 2) corners in either direction (shoelace formula)."""
+    points = np.asarray(polygon, np.float64)
+    x, y = points[:, 0], points[:, 1]
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def points_in_polygon(points: ArrayLike, polygon: ArrayLike) -> NDArray[np.bool_]:
+    """(N,) which of the points (N, 2) lie in the polygon (M, 2), by the even-odd rule; edges may go either way."""
+    p = np.asarray(points, np.float64).reshape(-1, 2)
+    a = np.asarray(polygon, np.float64)
+    b = np.roll(a, -1, axis=0)
+    crosses = (a[:, 1] > p[:, 1:]) != (b[:, 1] > p[:, 1:])  # (N, M): the edge passes the point's height
+    rise = np.where(b[:, 1] == a[:, 1], 1.0, b[:, 1] - a[:, 1])
+    x = a[:, 0] + (p[:, 1:] - a[:, 1]) * (b[:, 0] - a[:, 0]) / rise
+    return np.asarray((crosses & (p[:, :1] < x)).sum(axis=1) % 2 == 1)
+
+
+def polygon_to_px(polygon: ArrayLike, width_px: float, height_px: float) -> Floats:
+    """Normalised corners (M, 2) -> pixels."""
+    return (np.asarray(polygon, np.float64) * (width_px, height_px)).astype(np.float32)
+
+
+def polygon_to_norm(polygon: ArrayLike, width_px: float, height_px: float) -> Floats:
+    """Corners in pixels (M, 2) -> 0..1 of width and height."""
+    return (np.asarray(polygon, np.float64) / (width_px, height_px)).astype(np.float32)

@@ -1,0 +1,126 @@
+"""Inference runtimes, imported on demand: `load(artifact)` gives an engine that takes uint8 pixels, warmed up."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from common.artifact import Artifact
+from common.manifest import ModelError, Task
+from common.runtimes.base import Engine, EngineBase, Request, RuntimeUnavailable
+
+__all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "load", "probe"]
+
+log = logging.getLogger(__name__)
+
+# Each module has FORMAT, `probe() -> reason it cannot run here or None`, and `load(Request) -> EngineBase`. `auto` tries
+# those whose format the artifact has in this order.
+RUNTIMES: dict[str, str] = {
+    "tensorrt": "common.runtimes.later",
+    "edgetpu": "common.runtimes.later",
+    "openvino": "common.runtimes.openvino",
+    "onnx": "common.runtimes.onnx",
+    "tflite": "common.runtimes.tflite",
+    "fake": "common.runtimes.fake",
+}
+
+
+def load(
+    artifact: Artifact,
+    *,
+    task: Task | None = None,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int = 1,
+    input_size: tuple[int, int] | None = None,
+    cache: Path | None = None,
+) -> Engine:
+    """Load an artifact, pulling its files if needed, and run it once.
+
+    task: what it is for; default: the artifact's first. device: as the runtime names them. input_size: (width, height)
+    in pixels of the batches to come, default from the manifest; dynamic networks take other sizes too.
+    Raises ArtifactError (file), RuntimeUnavailable (runtime or device), ModelError (the runtime refuses the network).
+    """
+    task = task or artifact.tasks[0]
+    if task not in artifact.tasks:
+        raise ModelError(f"artifact {artifact.name!r} does not {task}; it is for: {', '.join(artifact.tasks)}")
+    request = Request(artifact, task, device, threads, input_size or default_size(artifact, task), cache)
+    if runtime == "auto":
+        return _load_any(request)
+    if runtime not in RUNTIMES:
+        raise RuntimeUnavailable(f"runtime {runtime!r} does not exist; choose auto, {', '.join(RUNTIMES)}")
+    reason = probe(runtime)
+    if reason is not None:
+        raise RuntimeUnavailable(f"runtime {runtime!r}: {reason}")
+    return _load_one(runtime, request)
+
+
+def probe(runtime: str) -> str | None:
+    """Why the runtime cannot be used here, with the fix; None: it can."""
+    module = importlib.import_module(RUNTIMES[runtime])
+    reason: str | None = module.probe(runtime) if RUNTIMES[runtime].endswith(".later") else module.probe()
+    return reason
+
+
+def default_size(artifact: Artifact, task: Task) -> tuple[int, int]:
+    """(width, height) in pixels of the network's input for that task."""
+    manifest = artifact.manifest
+    if manifest.input.width_px is not None and manifest.input.height_px is not None:
+        return manifest.input.width_px, manifest.input.height_px
+    if task == "pose" and manifest.pose is not None:
+        return manifest.pose.width_px, manifest.pose.height_px
+    side = manifest.detect.long_side_px if manifest.detect is not None else 256
+    return side, side
+
+
+def _load_one(runtime: str, request: Request) -> EngineBase:
+    module: Any = importlib.import_module(RUNTIMES[runtime])
+    if module.FORMAT not in request.artifact.formats:
+        has = ", ".join(request.artifact.formats)
+        raise RuntimeUnavailable(
+            f"runtime {runtime!r} needs a {module.FORMAT} file; artifact {request.artifact.name!r} has {has}; "
+            "set runtime: auto, or choose another artifact"
+        )
+    try:
+        engine: EngineBase = module.load(request)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"artifact {request.artifact.name!r} cannot be loaded by runtime {runtime!r} on device "
+            f"{request.device!r}: {error}"
+        ) from error
+    try:
+        engine.warm_up()
+    except Exception:
+        engine.close()
+        raise
+    log.info("event=engine_loaded model=%s runtime=%s device=%s", request.artifact.name, runtime, engine.device)
+    return engine
+
+
+def _load_any(request: Request) -> EngineBase:
+    reasons: list[str] = []
+    last: ModelError | None = None
+    for runtime, path in RUNTIMES.items():
+        if path.endswith(".later"):
+            reason: str | None = "not in this release"
+        elif importlib.import_module(path).FORMAT not in request.artifact.formats:
+            reason = f"the artifact has {', '.join(request.artifact.formats)} only"
+        else:
+            reason = probe(runtime)
+            if reason is None:
+                try:
+                    return _load_one(runtime, request)
+                except ModelError as error:
+                    reason, last = str(error), error
+            reasons.append(f"{runtime}: {reason}")
+        log.info("event=runtime_passed_over model=%s runtime=%s reason=%s", request.artifact.name, runtime, reason)
+    if isinstance(last, ModelError) and len(reasons) == 1:
+        raise last
+    raise RuntimeUnavailable(
+        f"artifact {request.artifact.name!r} ({', '.join(request.artifact.formats)}) runs on no runtime here: "
+        + "; ".join(reasons)
+    ) from last

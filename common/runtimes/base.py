@@ -1,0 +1,150 @@
+"""What an inference runtime must offer, and what all of them share: checks, warm-up, one life cycle."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.artifact import Artifact
+from common.manifest import InputSpec, ModelError, Task
+
+Outputs = dict[str, NDArray[Any]]
+Batch = NDArray[np.uint8]
+
+
+class RuntimeUnavailable(ModelError):
+    """A runtime that is not installed or cannot be used here. The message names the package to install."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a runtime is asked to load. `size_px` is (width, height) of the batches that will come most."""
+
+    artifact: Artifact
+    task: Task
+    device: str
+    threads: int
+    size_px: tuple[int, int]
+    cache: Path | None = None
+
+
+class Engine(Protocol):
+    """A loaded network. One thread at a time; `run` after `close` raises ModelError."""
+
+    name: str  # of the runtime
+    device: str
+
+    def run(self, batch: Batch) -> Outputs:
+        """Infer.
+
+        batch: (N, H, W, 3) uint8 pixels, N >= 1, in the colour order of the manifest; H and W as the manifest allows.
+        Returns the network's outputs by name, the first axis of each is N.
+        Raises ValueError for a batch of another shape or dtype, ModelError when the runtime fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free everything; may be called twice."""
+        ...
+
+
+class EngineBase(ABC):
+    """Checks, life cycle and `repr` of all engines; a runtime writes `_infer` and `_free`."""
+
+    def __init__(self, name: str, device: str, request: Request) -> None:
+        self.name = name
+        self.device = device
+        self._model = request.artifact.name
+        self._input = request.artifact.manifest.input
+        self._size_px = request.size_px
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def run(self, batch: Batch) -> Outputs:
+        check_batch(batch, self._input, self._model)
+        with self._lock:  # a close in another thread must not free the network under an inference
+            if self._closed:
+                raise ModelError(f"{self!r} was closed; load the artifact again")
+            try:
+                return self._infer(batch)
+            except ModelError:
+                raise
+            except Exception as error:
+                raise ModelError(f"{self!r} failed on a batch {batch.shape}: {error}") from error
+
+    def warm_up(self) -> None:
+        """Run once on a grey picture, so that the first real frame does not pay for lazy set-up."""
+        width, height = self._size_px
+        self.run(np.full((1, height, width, 3), 114, np.uint8))
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._free()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {self._model} runtime={self.name} device={self.device} {state}>"
+
+    @abstractmethod
+    def _infer(self, batch: Batch) -> Outputs: ...
+
+    @abstractmethod
+    def _free(self) -> None: ...
+
+
+def check_batch(batch: Batch, spec: InputSpec, model: str) -> None:
+    """Raise ValueError, naming what is wrong, unless the batch is what the manifest promises."""
+    shape = getattr(batch, "shape", None)
+    if not isinstance(batch, np.ndarray) or batch.dtype != np.uint8:
+        kind = getattr(batch, "dtype", type(batch).__name__)
+        raise ValueError(f"model {model!r} takes uint8 pixels, not {kind}; do not normalise, the engine does")
+    if batch.ndim != 4 or batch.shape[3] != 3 or batch.shape[0] < 1:
+        raise ValueError(f"model {model!r} takes a batch (N >= 1, H, W, 3), not {shape}")
+    height, width = batch.shape[1:3]
+    if spec.multiple_px is None:
+        if (width, height) != (spec.width_px, spec.height_px):
+            raise ValueError(f"model {model!r} takes {spec.width_px}x{spec.height_px} pixels, not {width}x{height}")
+    elif width % spec.multiple_px or height % spec.multiple_px or not width or not height:
+        raise ValueError(f"model {model!r} takes sides that are multiples of {spec.multiple_px}, not {width}x{height}")
+
+
+def pixel_table(spec: InputSpec) -> NDArray[np.float32]:
+    """The network's input value for each pixel value and channel: (1, 256, 3) float32, for `cv2.LUT`.
+
+    One table look-up does cast, mean and std (and, for integer networks, quantisation) in one pass over the pixels.
+    """
+    pixels = np.arange(256, dtype=np.float32)[:, None]
+    mean = np.asarray(spec.mean or (0, 0, 0), np.float32)
+    std = np.asarray(spec.std or (1, 1, 1), np.float32)
+    return np.ascontiguousarray((pixels - mean) / std, np.float32)[None]
+
+
+def to_network(batch: Batch, table: NDArray[Any], layout: str) -> NDArray[Any]:
+    """Pixels -> what the network takes, for runtimes whose graph cannot hold the normalisation.
+
+    table: (1, 256, 3) of the network's dtype. Returns (N, H, W, 3), or (N, 3, H, W) for the layout NCHW.
+    """
+    count, height, width, _ = batch.shape
+    values: NDArray[Any] = cv2.LUT(batch.reshape(count * height, width, 3), table).reshape(batch.shape)
+    if layout == "NHWC":
+        return values
+    planes = np.empty((count, 3, height, width), table.dtype)
+    for image, out in zip(values, planes, strict=True):  # cv2.split is faster than a strided copy
+        cv2.split(image, [out[0], out[1], out[2]])
+    return planes
+
+
+def stack(parts: list[Outputs]) -> Outputs:
+    """The outputs of single pictures as those of one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,166 @@
+"""The frame of a stateless stage: hear, claim, run the model, publish; the stage itself only says what to do with a frame."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from common import config
+from common.claims import Claims
+from common.frames import StoreError
+from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus
+from common.model_slot import ModelSlot
+from common.service import Service
+from common.worker import ClaimWorker, Taken
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+RELOAD_AFTER = 5  # failures in a row: the device may have been lost
+LOG_INTERVAL_S = 60.0
+
+
+class StageModel(Protocol):
+    """A loaded model, as the status tells of it."""
+
+    @property
+    def description(self) -> tuple[str, str, str]:
+        """Artifact, runtime, device."""
+        ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=config.StageSettings)
+T = TypeVar("T", bound=StageModel)
+N = TypeVar("N", FrameNotice, PeopleFound)
+
+
+class Stage(Generic[N, S, T]):
+    """One worker of a stage.
+
+    kind: the stage's settings, in the configuration part of the service's name. load(settings): makes the model. handle(taken,
+    model, settings): does the work of one frame and publishes the result. needs_pixels: whether a notice needs its frame.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        kind: type[S],
+        *,
+        load: Callable[[S], T],
+        handle: Callable[[Taken[N], T, S], None],
+        needs_pixels: Callable[[N], bool] = lambda notice: True,
+    ) -> None:
+        self._service = service
+        self._load = load
+        self._handle: Callable[[Taken[N], T, S], None] = handle
+        self._settings: S
+        self._active: ActiveModel | None = None
+        self._peers: set[str] = set()
+        self._failures = 0
+        self._failed_log_s = -LOG_INTERVAL_S
+        status = service.status
+        self.worker: ClaimWorker[N] = ClaimWorker(
+            Claims(service.frames.store, service.name, service.instance, max_age_s=service.general.max_age_s),
+            service.clock,
+            max_age_s=service.general.max_age_s,
+            count=status.count,
+            needs_pixels=needs_pixels,
+            on_store=self._on_store,
+            on_skew=service.resync_clock,
+        )
+        service.bus.subscribe(self._on_active, "models", service.name)
+        service.bus.subscribe(self._on_peer, "status", service.name, "+")
+        self._settings = service.wait_config(service.name, kind)
+        self.slot: ModelSlot[T] = ModelSlot(self._load_named, on_ready=self._on_ready, on_refused=self._on_refused)
+        self._request()
+        service.watch_config(service.name, kind, self._on_settings)
+
+    def run(self, topic: str) -> None:
+        """Work on what is announced under `topic` until the service stops."""
+        service = self._service
+        service.bus.subscribe(lambda message, levels: self.worker.hear(message), topic, "+")
+        try:
+            while not service.stopping.is_set():
+                model = self.slot.current()
+                if model is None:
+                    service.stopping.wait(0.05)
+                    continue
+                taken = self.worker.next(POLL_S, service.stopping)
+                if taken is not None:
+                    self._work(taken, model)
+        finally:
+            self.slot.close()
+
+    def _work(self, taken: Taken[N], model: T) -> None:
+        try:
+            self._handle(taken, model, self._settings)
+        except Exception as error:  # one bad frame, or a lost device, must not end the service
+            self._failures += 1
+            self._service.status.count("frame_errors")
+            self._service.status.degraded(f"frame of camera {taken.notice.camera!r}: {error}", about="frames")
+            now = time.monotonic()
+            if now - self._failed_log_s >= LOG_INTERVAL_S:
+                self._failed_log_s = now
+                log.exception("frame failed camera=%s seq=%d", taken.notice.camera, taken.notice.seq)
+            if self._failures == RELOAD_AFTER:
+                self._request()
+        else:
+            if self._failures:
+                self._service.status.sound("frames")
+            self._failures = 0
+        finally:
+            self.worker.done(taken)
+
+    def _on_active(self, message: ActiveModel | None, _levels: tuple[str, ...]) -> None:
+        self._active = message
+        if hasattr(self, "slot"):
+            self._request()
+
+    def _on_settings(self, settings: S) -> None:
+        if settings != self._settings:
+            self._settings = settings
+            self._request()
+
+    def _request(self) -> None:
+        self.slot.request(self._active.artifact if self._active else self._settings.model)
+
+    def _load_named(self, name: str) -> T:
+        return self._load(self._settings.model_copy(update={"model": name}))
+
+    def _on_ready(self, name: str, model: T) -> None:
+        artifact, runtime, device = model.description
+        self._failures = 0
+        self._service.status.sound("model")
+        self._service.status.ready(model=artifact, runtime=runtime, device=device, model_error=None)
+
+    def _on_refused(self, name: str, error: Exception) -> None:
+        self._service.status.set(model_error=f"{name}: {error}")
+        if not self.slot.is_loaded:
+            self._service.status.degraded(f"no model yet: {name}: {error}", about="model")
+
+    def _on_store(self, error: StoreError | None) -> None:
+        if error is None:
+            self._service.status.sound("store")
+        else:
+            self._service.status.degraded(str(error), about="store")
+
+    def _on_peer(self, status: ServiceStatus | None, levels: tuple[str, ...]) -> None:
+        instance = levels[-1]
+        if instance == self._service.instance:
+            return
+        if status is None or status.state == "offline":
+            self._peers.discard(instance)
+        else:
+            self._peers.add(instance)
+        self.worker.alone = not self._peers
+
+
+def age_ms(service: Service, captured_at_ns: int) -> float:
+    """Age of a frame now, in milliseconds; noted in the status."""
+    age = (service.clock.now_ns() - captured_at_ns) / 1e6
+    service.status.age(age)
+    return age

@@ -1,0 +1,63 @@
+"""Ends a program's child processes when the program itself is gone, however it went.
+
+Run by its path (`python -I watchdog.py`), with the read end of a pipe as stdin. The owner writes `+PID` for each child
+that it starts and `-PID` for each one that it has seen ending; each PID leads its own process group. When the pipe
+closes, the owner is dead: what is still listed gets SIGTERM in reverse order, and SIGKILL three seconds later. The
+kernel's PR_SET_PDEATHSIG is no substitute: it fires when the *thread* that started the child ends, and exists on Linux only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+
+GRACE_S = 3.0
+
+
+def read_children(lines: Iterable[str]) -> list[int]:
+    """The process ids still listed when the input ends, in the order in which they were started."""
+    children: list[int] = []
+    for line in lines:
+        pid = int(line[1:])
+        if line.startswith("+"):
+            children.append(pid)
+        elif pid in children:
+            children.remove(pid)
+    return children
+
+
+def end_all(children: list[int]) -> None:
+    """SIGTERM to each group, last started first; SIGKILL to what is left after GRACE_S."""
+    _signal(children[::-1], signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and any(map(_alive, children)):
+        time.sleep(0.05)
+    _signal([pid for pid in children if _alive(pid)], signal.SIGKILL)
+
+
+def _signal(children: list[int], number: signal.Signals) -> None:
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    end_all(read_children(sys.stdin))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""People to skeletons: one crop a person, one batch a frame. No people, no work."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from common.config import PoseSettings
+from common.imaging import decode_jpeg
+from common.messages import PeopleFound, Person, PosedPerson, PosesFound, StageTiming
+from common.service import Service
+from common.stage import Stage, age_ms
+from common.worker import Taken
+from services.pose.estimate import PoseEstimator, load_estimator
+
+
+def run(service: Service) -> None:
+    """Work until the service stops."""
+
+    def handle(taken: Taken[PeopleFound], model: PoseEstimator, settings: PoseSettings) -> None:
+        pose_frame(service, taken, model, settings)
+
+    stage: Stage[PeopleFound, PoseSettings, PoseEstimator] = Stage(
+        service, PoseSettings, load=load_estimator, handle=handle, needs_pixels=lambda notice: bool(notice.people)
+    )
+    stage.run("people")
+
+
+def choose(people: tuple[Person, ...], most: int) -> tuple[Person, ...]:
+    """At most `most` people, those first whose box is largest and most certain (area times score)."""
+    if len(people) <= most:
+        return people
+
+    def weight(person: Person) -> float:
+        x1, y1, x2, y2 = person.box_xyxy_px
+        return (x2 - x1) * (y2 - y1) * person.score
+
+    return tuple(sorted(people, key=weight, reverse=True)[:most])
+
+
+def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator, settings: PoseSettings) -> None:
+    """Estimate the skeletons of one frame and publish them, in pixels of the frame as captured.
+
+    A frame without people is passed on at once, so that analytics knows that it was looked at. Raises ImageError for a frame
+    that is no usable JPEG, ModelError for one that the network fails on.
+    """
+    notice = taken.notice
+    chosen = choose(notice.people, settings.max_people)
+    posed, infer_ms = estimate(taken.jpeg, notice, chosen, model) if chosen else ((), 0.0)
+    timing = StageTiming(
+        stage="pose",
+        instance=service.instance,
+        wait_ms=round(taken.wait_ms, 3),
+        fetch_ms=round(taken.fetch_ms, 3),
+        infer_ms=round(infer_ms, 3),
+        service_ms=round((service.clock.monotonic_s() - taken.started_s) * 1e3, 3),
+    )
+    message = PosesFound(
+        camera=notice.camera,
+        seq=notice.seq,
+        captured_at_ns=notice.captured_at_ns,
+        published_at_ns=service.clock.now_ns(),
+        width_px=notice.width_px,
+        height_px=notice.height_px,
+        people=posed,
+        left_out=len(notice.people) - len(posed),
+        model=model.description[0],
+        stages=(*notice.stages, timing),
+    )
+    service.bus.publish(message, "poses", notice.camera)
+    service.status.count("frames")
+    service.status.count("people", len(posed))
+    age_ms(service, notice.captured_at_ns)
+
+
+def estimate(
+    jpeg: bytes, notice: PeopleFound, people: tuple[Person, ...], model: PoseEstimator
+) -> tuple[tuple[PosedPerson, ...], float]:
+    """The skeletons of `people`, in their order, and the milliseconds that crops, network and decoding took."""
+    image = decode_jpeg(jpeg)
+    height, width = image.shape[:2]
+    to_captured = np.array([notice.width_px / width, notice.height_px / height], np.float32)
+    boxes = np.array([person.box_xyxy_px for person in people], np.float32) / np.tile(to_captured, 2)
+    before = time.perf_counter()
+    keypoints = model.estimate(image, boxes)  # (N, 17, 3)
+    infer_ms = (time.perf_counter() - before) * 1e3
+    keypoints = keypoints.astype(np.float64)
+    keypoints[..., :2] = (keypoints[..., :2] * to_captured).round(1)
+    keypoints[..., 2] = keypoints[..., 2].round(3)
+    posed = tuple(
+        PosedPerson(box_xyxy_px=person.box_xyxy_px, score=person.score, keypoints_px=tuple(map(tuple, points)))
+        for person, points in zip(people, keypoints.tolist(), strict=True)
+    )
+    return posed, infer_ms
