@@ -46,7 +46,7 @@ class BusError(ValueError):
 class _Retained:
     """One QoS 1 topic: what is in flight, and what is to follow it."""
 
-    in_flight: int | None = None  # paho's message id
+    in_flight: bool = False
     pending: tuple[bytes, bool] | None = None  # payload, retain
 
 
@@ -103,11 +103,13 @@ class Bus:
         self._version = mqtt.MQTTv311 if protocol == "3.1.1" else mqtt.MQTTv5
         self._will: tuple[str, bytes, int, bool] | None = None
         self._client: mqtt.Client | None = None
+        # Never call paho's publish with this lock held: paho calls _on_publish, which takes it, with its own lock held.
         self._lock = threading.RLock()
         self._up = threading.Condition(self._lock)
         self._handlers: list[tuple[tuple[str, ...], str, int, Handler]] = []
         self._retained: dict[str, _Retained] = {}
         self._mids: dict[int, str] = {}
+        self._early: collections.deque[int] = collections.deque(maxlen=256)  # acknowledged before publish() returned
         self._unconfirmed: dict[bytes, mqtt.MQTTMessageInfo] = {}
         self._queued = 0
         self._attempt = 0
@@ -154,7 +156,7 @@ class Bus:
 
     def _unsent(self) -> bool:
         with self._lock:
-            return self._queued > 0 or any(r.in_flight is not None or r.pending for r in self._retained.values())
+            return self._queued > 0 or bool(self._retained)
 
     def _make_client(self) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=self._version)
@@ -197,9 +199,10 @@ class Bus:
             wanted = sorted({("/".join(levels), qos) for levels, _, qos, _ in self._handlers})
             if wanted:
                 client.subscribe(wanted)
-            for topic, entry in self._retained.items():
-                self._send_pending(topic, entry)
+            waiting = list(self._retained)
             self._up.notify_all()
+        for topic in waiting:
+            self._send_pending(topic)
         log.info("bus connected address=%s protocol=%s", self.address, "5" if self._version == mqtt.MQTTv5 else "3.1.1")
 
     def _refused(self, client: mqtt.Client, reason: Any) -> None:
@@ -274,8 +277,7 @@ class Bus:
             if entry.pending is not None:
                 self.counters["superseded"] += 1
             entry.pending = (payload, retain)
-            if self.connected:
-                self._send_pending(topic, entry)
+        self._send_pending(topic)
         return True
 
     def _publish_now(self, topic: str, payload: bytes, retain: bool) -> bool:
@@ -293,16 +295,32 @@ class Bus:
         self.counters["published"] += 1
         return True
 
-    def _send_pending(self, topic: str, entry: _Retained) -> None:
-        """Send a topic's newest QoS 1 message if none is in flight. Call with the lock held."""
-        if entry.in_flight is not None or entry.pending is None or self._client is None:
-            return
-        payload, retain = entry.pending
-        info = self._client.publish(topic, payload, 1, retain)
-        if info.rc in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):  # NO_CONN: paho keeps it and sends it later
-            entry.in_flight, entry.pending = info.mid, None
-            self._mids[info.mid] = topic
+    def _send_pending(self, topic: str) -> None:
+        """Send a topic's newest QoS 1 message, if none is in flight."""
+        with self._lock:
+            entry, client = self._retained.get(topic), self._client
+            if entry is None or entry.in_flight or entry.pending is None or client is None or not self.connected:
+                return
+            payload, retain = entry.pending
+            entry.in_flight, entry.pending = True, None
+        info = client.publish(topic, payload, 1, retain)
+        with self._lock:
+            if info.rc not in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):  # NO_CONN: paho keeps it and sends it later
+                entry.in_flight, entry.pending = False, entry.pending or (payload, retain)
+                return
             self.counters["published"] += 1
+            if info.mid not in self._early:
+                self._mids[info.mid] = topic
+                return
+        self._acknowledged(topic)
+
+    def _acknowledged(self, topic: str) -> None:
+        with self._lock:
+            entry = self._retained[topic]
+            entry.in_flight = False
+            if entry.pending is None:
+                del self._retained[topic]
+        self._send_pending(topic)
 
     def _on_publish(self, client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
         if client is not self._client:
@@ -310,14 +328,10 @@ class Bus:
         with self._lock:
             topic = self._mids.pop(mid, None)
             if topic is None:
+                self._early.append(mid)
                 self._queued = max(0, self._queued - 1)
-                return
-            entry = self._retained[topic]
-            entry.in_flight = None
-            if entry.pending is None:
-                del self._retained[topic]
-            else:
-                self._send_pending(topic, entry)
+        if topic is not None:
+            self._acknowledged(topic)
 
     def publish_confirmed(self, message: Struct, name: str, *levels: str, timeout_s: float = 5.0) -> bool:
         """Publish at QoS 1 and wait for the broker's acknowledgement; False when it did not come in time.
@@ -329,10 +343,10 @@ class Bus:
         with self._lock:
             if self._client is None or not self.connected:
                 return False
-            info = self._unconfirmed.pop(key, None)
-            if info is None:
-                info = self._client.publish(topic, payload, 1, topics.BY_NAME[name].retain)
-                self.counters["published"] += 1
+            client, info = self._client, self._unconfirmed.pop(key, None)
+        if info is None:
+            info = client.publish(topic, payload, 1, topics.BY_NAME[name].retain)
+            self.counters["published"] += 1
         try:
             info.wait_for_publish(timeout_s)
             done = info.is_published()

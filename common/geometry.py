@@ -73,7 +73,7 @@ def input_size(width: int, height: int, long_side_px: int, multiple_px: int) -> 
 
 def centre_size(boxes: Floats) -> tuple[Floats, Floats]:
     """(N, 4) boxes -> centres (N, 2) and sizes (N, 2), as (x, y) and (width, height)."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32), boxes[:, 2:] - boxes[:, :2]
 
 
 def boxes_of(centres: Floats, sizes: Floats) -> Floats:
@@ -110,7 +110,7 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
     sides = np.maximum(high - low, 0)
     shared = sides[..., 0] * sides[..., 1]
     union = area(a)[:, None] + area(b)[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def nms(boxes: Floats, scores: Floats, iou_max: float) -> NDArray[np.intp]:
@@ -123,7 +123,7 @@ def nms(boxes: Floats, scores: Floats, iou_max: float) -> NDArray[np.intp]:
     covers = np.triu(iou_matrix(boxes[order], boxes[order]) > iou_max, k=1)
     keep = np.ones(len(order), np.bool_)
     while True:
-        kept = ~covers[keep].any(axis=0)
+        kept = np.asarray(~covers[keep].any(axis=0))
         if np.array_equal(kept, keep):
             return order[keep]
         keep = kept
@@ -166,7 +166,7 @@ def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding
     bilinear sampling of every 2nd pixel or less would alias. The copies cost a third of one pass over the picture at most.
     """
     shown = expand_to_aspect(boxes, out_wh[0] / out_wh[1], padding)
-    scale = (shown[:, 2:] - shown[:, :2]) / np.array(out_wh, np.float32)
+    scale = np.asarray((shown[:, 2:] - shown[:, :2]) / np.array(out_wh, np.float32), np.float32)
     crops = Crops(np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8), scale, shown[:, :2])
     levels = np.clip(np.log2(np.maximum(scale[:, 0], 1e-6)), 0, _max_level(image)).astype(np.intp)
     pyramid = [image]

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from common import config
+from common.artifact import Artifact
 from common.claims import Claims
 from common.frames import StoreError
 from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus
 from common.model_slot import ModelSlot
+from common.runtimes.base import Engine
 from common.service import Service
 from common.worker import ClaimWorker, Taken
 
@@ -23,11 +25,14 @@ LOG_INTERVAL_S = 60.0
 
 
 class StageModel(Protocol):
-    """A loaded model, as the status tells of it."""
+    """A loaded model of a stage."""
 
     @property
-    def description(self) -> tuple[str, str, str]:
-        """Artifact, runtime, device."""
+    def artifact(self) -> Artifact: ...
+    @property
+    def engine(self) -> Engine: ...
+    def self_check(self) -> None:
+        """Run once on a made-up picture; raises ModelError unless the answer has the right form."""
         ...
 
     def close(self) -> None: ...
@@ -129,13 +134,20 @@ class Stage(Generic[N, S, T]):
         self.slot.request(self._active.artifact if self._active else self._settings.model)
 
     def _load_named(self, name: str) -> T:
-        return self._load(self._settings.model_copy(update={"model": name}))
+        model = self._load(self._settings.model_copy(update={"model": name}))
+        try:
+            model.self_check()
+        except Exception:
+            model.close()
+            raise
+        return model
 
     def _on_ready(self, name: str, model: T) -> None:
-        artifact, runtime, device = model.description
         self._failures = 0
         self._service.status.sound("model")
-        self._service.status.ready(model=artifact, runtime=runtime, device=device, model_error=None)
+        self._service.status.ready(
+            model=str(model.artifact), runtime=model.engine.name, device=model.engine.device, model_error=None
+        )
 
     def _on_refused(self, name: str, error: Exception) -> None:
         self._service.status.set(model_error=f"{name}: {error}")

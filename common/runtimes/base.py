@@ -19,6 +19,21 @@ Outputs = dict[str, NDArray[Any]]
 Batch = NDArray[np.uint8]
 
 
+__all__ = [
+    "Batch",
+    "Engine",
+    "EngineBase",
+    "ModelError",
+    "Outputs",
+    "Request",
+    "RuntimeUnavailable",
+    "check_batch",
+    "pixel_table",
+    "stack",
+    "to_network",
+]
+
+
 class RuntimeUnavailable(ModelError):
     """A runtime that is not installed or cannot be used here. The message names the package to install."""
 

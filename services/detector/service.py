@@ -61,7 +61,7 @@ def detect_frame(service: Service, taken: Taken[FrameNotice], model: PersonDetec
         width_px=notice.width_px,
         height_px=notice.height_px,
         people=people,
-        model=model.description[0],
+        model=str(model.artifact),
         stages=(*notice.stages, timing),
     )
     service.bus.publish(message, "people", notice.camera)

@@ -65,7 +65,7 @@ def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator
         height_px=notice.height_px,
         people=posed,
         left_out=len(notice.people) - len(posed),
-        model=model.description[0],
+        model=str(model.artifact),
         stages=(*notice.stages, timing),
     )
     service.bus.publish(message, "poses", notice.camera)
@@ -81,7 +81,7 @@ def estimate(
     image = decode_jpeg(jpeg)
     height, width = image.shape[:2]
     to_captured = np.array([notice.width_px / width, notice.height_px / height], np.float32)
-    boxes = np.array([person.box_xyxy_px for person in people], np.float32) / np.tile(to_captured, 2)
+    boxes = (np.array([person.box_xyxy_px for person in people]) / np.tile(to_captured, 2)).astype(np.float32)
     before = time.perf_counter()
     keypoints = model.estimate(image, boxes)  # (N, 17, 3)
     infer_ms = (time.perf_counter() - before) * 1e3
