@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Protocol
 
+JUMP_NS = 50_000_000  # drift between two syncs is far below, a step that matters to max_age far above
+
 
 class Clock(Protocol):
     """What services ask the time from. All methods are thread-safe."""
@@ -66,20 +68,25 @@ class StoreClock:
 
     def sync(self) -> int:
         """Measure the offset again; returns the error bound in nanoseconds."""
-        best_rtt, best_offset = None, 0
-        for _ in range(self._probes):
-            before = time.monotonic_ns()
-            seconds, micros = self._store.time()
-            after = time.monotonic_ns()
-            if best_rtt is None or after - before < best_rtt:
-                best_rtt = after - before
-                best_offset = seconds * 1_000_000_000 + micros * 1_000 - (before + after) // 2
-        assert best_rtt is not None
+        best_rtt, best_offset = min(self._probe() for _ in range(self._probes))
         with self._lock:
             self.last_step_ns = 0 if self.error_bound_ns is None else best_offset - self._offset_ns
             self._offset_ns = best_offset
             self.error_bound_ns = best_rtt // 2 + 1_000  # TIME has microsecond resolution
             return self.error_bound_ns
+
+    def has_jumped(self) -> bool:
+        """One cheap probe: is the store's clock no longer where it was, by more than JUMP_NS and the probe's own error?"""
+        rtt, offset = self._probe()
+        with self._lock:
+            return abs(offset - self._offset_ns) > JUMP_NS + rtt
+
+    def _probe(self) -> tuple[int, int]:
+        """Round trip and offset of one question, in nanoseconds."""
+        before = time.monotonic_ns()
+        seconds, micros = self._store.time()
+        after = time.monotonic_ns()
+        return after - before, seconds * 1_000_000_000 + micros * 1_000 - (before + after) // 2
 
     def now_ns(self) -> int:
         with self._lock:

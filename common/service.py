@@ -112,7 +112,6 @@ class Service:
         self.clock: Clock
         self.status: StatusReporter
         self._store_clock: StoreClock
-        self._resync = threading.Event()
 
     def open(self) -> None:
         """Connect, learn the general settings and the stores' addresses, and set the clock; raises Stopped."""
@@ -147,10 +146,6 @@ class Service:
         if abs(self._store_clock.last_step_ns) > 50_000_000:
             log.warning("the store's clock jumped step_ms=%d", self._store_clock.last_step_ns // 1_000_000)
         return True
-
-    def resync_clock(self) -> None:
-        """Measure the clock's offset soon, because frames seem to come from another time."""
-        self._resync.set()
 
     def wait_config(self, part: str, kind: type[S]) -> S:
         """Wait for a part of the configuration and return it; raises Stopped when the service is to end first."""
@@ -203,16 +198,27 @@ class Service:
         while not self.stopping.wait(1.0):
             health.touch(path)
             since_status, since_clock = since_status + 1.0, since_clock + 1.0
-            if since_clock >= CLOCK_INTERVAL_S or self._resync.is_set():
-                self._resync.clear()
-                if self._sync_clock():
-                    since_clock = 0.0
-                    self.status.set(clock_error_ms=round((self._store_clock.error_bound_ns or 0) / 1e6, 3))
+            if (since_clock >= CLOCK_INTERVAL_S or self._clock_is_off()) and self._sync_clock():
+                since_clock = 0.0
+                self.status.set(clock_error_ms=self.clock_error_ms)
             if since_status >= STATUS_INTERVAL_S:
                 since_status = 0.0
                 for name, value in self.bus.counters.items():
                     self.status.count(f"bus_{name}", value - self.status.counters.get(f"bus_{name}", 0))
                 self.status.interval()
+
+    def _clock_is_off(self) -> bool:
+        """After a step of the store's clock, services that still had the old time would drop each other's frames."""
+        try:
+            with store_errors(self.frames.store):
+                return self._store_clock.has_jumped()
+        except StoreError:
+            return False
+
+    @property
+    def clock_error_ms(self) -> float:
+        """Bound of this service's clock error against the store."""
+        return round((self._store_clock.error_bound_ns or 0) / 1e6, 3)
 
     def close(self, reason: str) -> None:
         """Say goodbye and disconnect."""
@@ -264,7 +270,7 @@ def _run(service: Service, run: Callable[[Service], None], path: Path) -> int:
         waiting.set()
         log.info("service starts instance=%s site=%s bus=%s", service.instance, service.site, service.bus.address)
         threading.Thread(target=service.housekeeping, args=(path,), name="housekeeping", daemon=True).start()
-        service.status.set(clock_error_ms=round((service._store_clock.error_bound_ns or 0) / 1e6, 3))
+        service.status.set(clock_error_ms=service.clock_error_ms)
         run(service)
     except Stopped:
         pass

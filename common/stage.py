@@ -75,7 +75,6 @@ class Stage(Generic[N, S, T]):
             count=status.count,
             needs_pixels=needs_pixels,
             on_store=self._on_store,
-            on_skew=service.resync_clock,
         )
         service.bus.subscribe(self._on_active, "models", service.name)
         service.bus.subscribe(self._on_peer, "status", service.name, "+")

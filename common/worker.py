@@ -44,10 +44,10 @@ class Taken(Generic[N]):
 class ClaimWorker(Generic[N]):
     """Chooses, claims and fetches frames for one worker.
 
-    count: called with the name of each event (`claims_lost`, `stale`, `expired`, `store_errors`). on_store: called with an
-    error when the store fails, and with None when it works again. on_skew: called when a frame seems to come from the
-    future, that is when this worker's clock and the camera's disagree. needs_pixels: False for a notice that is worth a claim
-    but no fetch.
+    count: called with the name of each event (`claims_lost`, `stale`, `from_the_future`, `expired`,
+    `store_errors`). on_store: called with an
+    error when the store fails, and with None when it works again. needs_pixels: False for a notice that is worth a claim but no
+    fetch.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class ClaimWorker(Generic[N]):
         count: Callable[[str], None],
         needs_pixels: Callable[[N], bool] = lambda notice: True,
         on_store: Callable[[StoreError | None], None] = lambda error: None,
-        on_skew: Callable[[], None] = lambda: None,
     ) -> None:
         self.inbox: LatestInbox[N] = LatestInbox(clock.monotonic_s)
         self.alone = True
@@ -69,7 +68,6 @@ class ClaimWorker(Generic[N]):
         self._count = count
         self._needs_pixels: Callable[[N], bool] = needs_pixels
         self._on_store = on_store
-        self._on_skew = on_skew
         self._service_s: deque[float] = deque(maxlen=HISTORY)
         self._store_failed = False
 
@@ -122,7 +120,5 @@ class ClaimWorker(Generic[N]):
         age_ns = self._clock.now_ns() - notice.captured_at_ns
         if abs(age_ns) <= self._max_age_ns:
             return False
-        self._count("stale")
-        if age_ns < 0:
-            self._on_skew()
+        self._count("stale" if age_ns > 0 else "from_the_future")
         return True

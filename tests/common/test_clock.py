@@ -28,8 +28,11 @@ def test_a_step_of_the_store_clock_is_told_and_followed():
     remote = Remote(ahead_s=0)
     clock = StoreClock(remote)
     clock.sync()
+    assert not clock.has_jumped()
     remote.ahead_s = -120
+    assert clock.has_jumped()
     clock.sync()
+    assert not clock.has_jumped()
     assert abs(clock.last_step_ns + 120e9) < 1e9
     assert abs(clock.now_ns() - (time.time() - 120) * 1e9) < 1e9
 
