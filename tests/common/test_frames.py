@@ -7,6 +7,11 @@ from tests import parts
 from tests.wait import eventually
 
 
+def fill(frames: FrameStore) -> None:
+    for seq in range(100):
+        frames.put("lobby", seq, bytes(100_000))
+
+
 def test_a_frame_is_there_until_it_expires(stores):
     frames = FrameStore(connect_store(stores.frames_url), ttl_s=0.2)
     key = frames.put("lobby", 7, b"\xff\xd8jpeg")
@@ -27,7 +32,7 @@ def test_a_full_store_is_named_with_the_fix(store_kind, tmp_path):
     try:
         frames = FrameStore(connect_store(part.url), ttl_s=60)
         with pytest.raises(StoreError, match=r"is full .*raise its maxmemory"):
-            frames.put("lobby", 1, bytes(4_000_000)) and frames.put("lobby", 2, bytes(1000))
+            fill(frames)
         connect_store(part.url).flushall()
         assert frames.put("lobby", 1, b"x")
     finally:
@@ -39,8 +44,7 @@ def test_a_frame_store_at_its_limit_drops_old_frames_and_takes_new_ones(store_ki
     part.start()
     try:
         frames = FrameStore(connect_store(part.url), ttl_s=60)
-        for seq in range(100):
-            frames.put("lobby", seq, bytes(100_000))
+        fill(frames)
         assert frames.get("frame:lobby:99") is not None
         assert frames.get("frame:lobby:0") is None
     finally:

@@ -21,30 +21,38 @@ from common.messages import ServiceStatus
 from common.status import StatusReporter
 from services.camera.sources import Frame
 
-STEP = 2  # grey levels between the frames of a test video
+BITS = 8
 
 
 def camera(source: str, name: str = "lobby", **settings: Any) -> CameraSettings:
     return CameraSettings(name=name, source=source, **settings)
 
 
+def numbered(number: int, size: tuple[int, int] = (160, 120)) -> NDArray[np.uint8]:
+    """A picture that shows its number as eight bars, black or white, lowest bit first; survives any codec."""
+    bits = (number >> np.arange(BITS)) & 1
+    row = np.repeat(bits * 255, -(-size[0] // BITS))[: size[0]].astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(row[None, :, None], (size[1], size[0], 3)))
+
+
+def number_of(image: NDArray[np.uint8]) -> int:
+    """The number that a picture shows."""
+    bars = np.array_split(image.mean(axis=(0, 2)), BITS)
+    return sum(1 << i for i, bar in enumerate(bars) if np.median(bar) > 127)
+
+
 def write_video(path: Path, frames: int = 90, fps: float = 30.0, size: tuple[int, int] = (160, 120)) -> Path:
-    """A video whose frame i is grey of level 2 i; the suffix chooses mp4v or Motion JPEG."""
+    """A video whose frame i shows the number i; the suffix chooses mp4v or Motion JPEG."""
     fourcc = cv2.VideoWriter.fourcc(*("mp4v" if path.suffix == ".mp4" else "MJPG"))
     writer = cv2.VideoWriter(str(path), fourcc, fps, size)
     for number in range(frames):
-        writer.write(np.full((size[1], size[0], 3), number * STEP, np.uint8))
+        writer.write(numbered(number, size))
     writer.release()
     return path
 
 
-def number_of(image: NDArray[np.uint8]) -> int:
-    """Which frame of a test video this is."""
-    return round(float(image.mean()) / STEP)
-
-
-def write_picture(path: Path, level: int = 100, size: tuple[int, int] = (64, 48)) -> Path:
-    assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), level, np.uint8))
+def write_picture(path: Path, number: int = 100, size: tuple[int, int] = (64, 48)) -> Path:
+    assert cv2.imwrite(str(path), numbered(number, size))
     return path
 
 

@@ -141,11 +141,11 @@ def test_a_video_that_ends_early_says_how_much_is_missing(tmp_path: Path, loop: 
 
 
 def test_a_folder_shows_its_pictures_by_name_at_the_configured_rate(tmp_path: Path) -> None:
-    for name, level in (("b.png", 20), ("a.jpg", 10), ("c.bmp", 30)):
-        write_picture(tmp_path / name, level)
+    for name, number in (("b.png", 20), ("a.jpg", 10), ("c.bmp", 30)):
+        write_picture(tmp_path / name, number)
     (tmp_path / "notes.txt").write_text("no picture")
     clock = FakeClock()
-    assert numbers(opened(tmp_path, clock, fps=5)) == [5, 10, 15]
+    assert numbers(opened(tmp_path, clock, fps=5)) == [10, 20, 30]
     assert clock.monotonic_s() == pytest.approx(0.4)
 
 
@@ -154,11 +154,11 @@ def test_a_folder_loops_and_sees_new_pictures(tmp_path: Path) -> None:
     source = opened(tmp_path, fps=5, loop=True)
     assert source.read() is not None
     write_picture(tmp_path / "b.jpg", 40)
-    assert numbers(source, most=4) == [5, 20, 5, 20]
+    assert numbers(source, most=4) == [10, 40, 10, 40]
 
 
 def test_a_single_picture_is_a_source(tmp_path: Path) -> None:
-    assert numbers(opened(write_picture(tmp_path / "one.png", 80), loop=True), most=3) == [40, 40, 40]
+    assert numbers(opened(write_picture(tmp_path / "one.png", 80), loop=True), most=3) == [80, 80, 80]
 
 
 def test_broken_pictures_are_skipped_by_name_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +168,7 @@ def test_broken_pictures_are_skipped_by_name_and_counted(tmp_path: Path, caplog:
     (tmp_path / "c.jpg").write_bytes(whole[: len(whole) // 2])
     write_picture(tmp_path / "d.jpg", 100)
     source = opened(tmp_path)
-    assert numbers(source) == [50]
+    assert numbers(source) == [100]
     assert source.skipped == 3
     assert "c.jpg" in str(source.note)
     for name, reason in (("a.jpg", "0 bytes"), ("b.jpg", "not a JPEG"), ("c.jpg", "cut short")):
@@ -182,7 +182,7 @@ def test_a_50_megapixel_picture_is_skipped_without_decoding_it(tmp_path: Path, m
     decoded: list[str] = []
     real = cv2.imread
     monkeypatch.setattr(cv2, "imread", lambda path, *flags: decoded.append(Path(path).name) or real(path, *flags))
-    assert numbers(source) == [50]
+    assert numbers(source) == [100]
     assert decoded == ["b.jpg"]
     assert source.skipped == 1
     assert "a.jpg" in str(source.note)
