@@ -25,7 +25,9 @@ class Kind(Enum):
 
 
 def kind_of(source: str) -> Kind:
-    """Which kind of source an address names; raises ValueError for a scheme that is not supported."""
+    """Which kind of source an address names; raises ValueError for one that is empty or not supported."""
+    if not source.strip():
+        raise ValueError("the source is empty: give an address, a device, a file or a folder")
     scheme, separator, _ = source.partition("://")
     if separator:
         if scheme.lower() in STREAM_SCHEMES:

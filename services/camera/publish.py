@@ -100,13 +100,18 @@ class FramePublisher:
             self._status.degraded(f"camera {camera!r}: frames are dropped: {error}", about=self._trouble)
             return None
         self._status.sound(self._trouble)
-        now_ns = self._clock.now_ns()
         timing = StageTiming(
             stage="camera",
             instance=self._instance,
             wait_ms=round(wait_ms, 3),
             service_ms=round((self._clock.monotonic_s() - began_s) * 1e3, 3),
         )
+        self._tell(frame, image, seq, key, len(encoded), timing)
+        return seq
+
+    def _tell(self, frame: Frame, image: NDArray[np.uint8], seq: int, key: str, jpeg_bytes: int, timing: StageTiming) -> None:
+        now_ns = self._clock.now_ns()
+        camera = self._settings.name
         notice = FrameNotice(
             camera=camera,
             seq=seq,
@@ -117,12 +122,11 @@ class FramePublisher:
             height_px=frame.image.shape[0],
             stored_width_px=image.shape[1],
             stored_height_px=image.shape[0],
-            jpeg_bytes=len(encoded),
+            jpeg_bytes=jpeg_bytes,
             stages=(timing,),
         )
         self._status.count("frames" if self._bus.publish(notice, "frames", camera) else "frames_untold")
         self._status.age((now_ns - frame.captured_at_ns) / 1e6)
-        return seq
 
     def close(self) -> None:
         """The camera is no longer read here: its trouble with the store is no trouble any more."""

@@ -127,32 +127,36 @@ class FakeCapture:
 Reply = Callable[[str], bytes]
 
 
+def _serve(connection: socket.socket, reply: Reply | None, once: bool) -> None:
+    """Answer one connection until it ends."""
+    received = b""
+    connection.settimeout(5)
+    try:
+        while reply is not None and (chunk := connection.recv(8192)):
+            received += chunk
+            while b"\r\n\r\n" in received:
+                request, _, received = received.partition(b"\r\n\r\n")
+                answer = reply(request.decode())
+                connection.sendall(answer)
+                if once or not answer:
+                    return
+    except OSError:
+        pass
+    finally:
+        if reply is not None:
+            connection.close()
+
+
 @contextmanager
-def speaking(reply: Reply | None) -> Iterator[int]:
+def speaking(reply: Reply | None, *, once: bool = False) -> Iterator[int]:
     """A server on a free port of loopback: answers each request with reply(request). None: accepts and stays silent.
 
-    An empty answer closes the connection.
+    An empty answer closes the connection; with `once` each answer does.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.1)
     over = threading.Event()
     connections: list[socket.socket] = []
-
-    def serve(connection: socket.socket) -> None:
-        received = b""
-        connection.settimeout(5)
-        try:
-            while reply is not None and (chunk := connection.recv(8192)):
-                received += chunk
-                while b"\r\n\r\n" in received:
-                    request, _, received = received.partition(b"\r\n\r\n")
-                    answer = reply(request.decode())
-                    if not answer:
-                        connection.close()
-                        return
-                    connection.sendall(answer)
-        except OSError:
-            pass
 
     def listen() -> None:
         while not over.is_set():
@@ -162,8 +166,8 @@ def speaking(reply: Reply | None) -> Iterator[int]:
                 continue
             except OSError:
                 return
-            connections.append(connection)
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            connections[:] = [other for other in connections if other.fileno() >= 0] + [connection]
+            threading.Thread(target=_serve, args=(connection, reply, once), daemon=True).start()
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -187,3 +191,12 @@ def refused_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def mjpeg(frames: int) -> bytes:
+    """An HTTP answer with a Motion JPEG stream of so many frames, as many cheap cameras send it."""
+    parts = [b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n"]
+    for number in range(frames):
+        jpeg = cv2.imencode(".jpg", numbered(number))[1].tobytes()
+        parts.append(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n")
+    return b"".join(parts)

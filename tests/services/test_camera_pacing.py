@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.camera.pacing import Backoff, LagMeter, Pacer, RateMeter
@@ -26,6 +26,7 @@ def test_a_source_at_the_configured_rate_loses_nothing_to_jitter() -> None:
     assert len(taken(10, times)) == 500
 
 
+@settings(deadline=None)
 @given(st.floats(1, 60), st.floats(1, 120))
 def test_the_mean_rate_is_never_above_the_configured_one(fps: float, source_fps: float) -> None:
     times = [i / source_fps for i in range(600)]

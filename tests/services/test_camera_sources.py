@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("media") / "clip.mp4")
 
 
-def opened(source: Path | str, clock: FakeClock | None = None, **settings: object) -> Source:
+def opened(source: Path | str, clock: FakeClock | None = None, **settings: Any) -> Source:
     return open_source(camera(str(source), **settings), clock=clock or FakeClock(), stopping=threading.Event())
 
 
@@ -181,7 +182,12 @@ def test_a_50_megapixel_picture_is_skipped_without_decoding_it(tmp_path: Path, m
     source = opened(tmp_path)
     decoded: list[str] = []
     real = cv2.imread
-    monkeypatch.setattr(cv2, "imread", lambda path, *flags: decoded.append(Path(path).name) or real(path, *flags))
+
+    def watched(path: str, *flags: int) -> Any:
+        decoded.append(Path(path).name)
+        return real(path, *flags)
+
+    monkeypatch.setattr(cv2, "imread", watched)
     assert numbers(source) == [100]
     assert decoded == ["b.jpg"]
     assert source.skipped == 1
@@ -194,9 +200,7 @@ def test_a_folder_without_a_usable_picture_fails_instead_of_spinning(tmp_path: P
     with pytest.raises(SourceError, match="no picture in the folder"):
         opened(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"")
-    source = PictureFolder(
-        str(tmp_path), fps=5, realtime=True, loop=True, clock=FakeClock(), stopping=threading.Event()
-    )
+    source = PictureFolder(str(tmp_path), fps=5, realtime=True, loop=True, clock=FakeClock(), stopping=threading.Event())
     with pytest.raises(SourceError, match=r"no usable picture.*a\.jpg.*0 bytes"):
         source.read()
 

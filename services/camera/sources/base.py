@@ -40,6 +40,7 @@ class Source(Protocol):
     live: bool  # a source that never ends by itself: its end is a failure, to be reconnected
     note: str | None  # what is wrong though it goes on, such as the last picture skipped
     skipped: int  # pictures passed over because they were unusable
+    late: int  # pictures passed over because they came too late
 
     def read(self) -> Frame | None:
         """Wait for the next wanted frame and return it, the newest one of a live source; None at the end or when stopping.
@@ -57,7 +58,7 @@ def wait_until(clock: Clock, due_s: float, stopping: threading.Event) -> bool:
     """Sleep until the monotonic time `due_s`; False when asked to stop before."""
     while not stopping.is_set():
         left_s = due_s - clock.monotonic_s()
-        if left_s <= 0:
+        if left_s < 1e-6:
             return True
         clock.sleep(min(left_s, TICK_S))
     return False

@@ -40,6 +40,7 @@ class PictureFolder:
     ) -> None:
         self.note: str | None = None
         self.skipped = 0
+        self.late = 0
         self._path = Path(path)
         self._period_s = 1.0 / fps if realtime else 0.0
         self._loop = loop
@@ -87,7 +88,7 @@ class PictureFolder:
             check(path, self._max_pixels)
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is not None:
-                return image
+                return np.asarray(image, np.uint8)
             reason = "it cannot be decoded"
         except PictureError as error:
             reason = str(error)

@@ -26,11 +26,10 @@ class VideoFile:
 
     live = False
 
-    def __init__(
-        self, path: str, *, fps: float, realtime: bool, loop: bool, clock: Clock, stopping: threading.Event
-    ) -> None:
+    def __init__(self, path: str, *, fps: float, realtime: bool, loop: bool, clock: Clock, stopping: threading.Event) -> None:
         self.note: str | None = None
         self.skipped = 0
+        self.late = 0
         self._path = path
         self._realtime = realtime
         self._loop = loop
@@ -53,9 +52,10 @@ class VideoFile:
             if self._realtime:
                 now_s = self._clock.monotonic_s()
                 due_s = self._start_s + self._media_s
-                if now_s - due_s > self._frame_s:
+                if now_s - due_s > max(self._frame_s, self._pacer.period_s / 2):
                     catching_up_since_s = now_s if catching_up_since_s is None else catching_up_since_s
                     if now_s - catching_up_since_s <= GIVE_UP_S:
+                        self.late += 1
                         continue
                     self._start_s += now_s - due_s  # slower than its natural speed is all that this machine can do
                 elif not wait_until(self._clock, due_s, self._stopping):
