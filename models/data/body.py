@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +26,7 @@ PALETTE = np.array(
         [0.07, 0.05, 0.045],  # eyes
         [0.13, 0.085, 0.06],  # brows
         [0.50, 0.25, 0.21],  # lips
-        [0.62, 0.13, 0.09],  # shirt
+        [0.44, 0.085, 0.07],  # shirt
         [0.055, 0.075, 0.13],  # trousers
         [0.045, 0.04, 0.04],  # shoes
         [0.55, 0.54, 0.52],  # soles
@@ -35,10 +34,11 @@ PALETTE = np.array(
     ]
 )
 
-COCO_NAMES = (
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
-    "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-).split()
+COCO_NAMES = ["nose"] + [
+    f"{side}_{part}"
+    for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Body:
     """The rest pose and what is needed to move it.
 
     vertices: (V, 3) metres; faces: (F, 3); colours: (V, 3) linear reflectance; heads: (B, 3) joint positions;
-    parents: (B,), -1 for the root; weights: (V, B) sparse skinning weights; keypoints: (17, V) COCO regressor.
+    parents: (B,), -1 for the root; weights: (V, B) skinning weights; keypoints: (17, V) COCO regressor.
     """
 
     vertices: Floats
@@ -55,8 +55,8 @@ class Body:
     heads: Floats
     names: tuple[str, ...]
     parents: tuple[int, ...]
-    weights: csr_matrix
-    keypoints: csr_matrix
+    weights: Floats
+    keypoints: Floats
 
     def bone(self, name: str) -> int:
         """The index of a bone by its anny name, for example `upperleg01.L`."""
@@ -77,11 +77,13 @@ def load_body() -> Body:
     heads = _to_body_frame(out["bone_poses"][0, :, :3, 3].double().numpy())
     scale = STATURE_M / float(np.ptp(vertices[:, 2]))
     vertices, heads = vertices * scale, heads * scale
-    weights = _sparse_weights(model.vertex_bone_indices.numpy(), model.vertex_bone_weights.double().numpy())
+    weights = np.zeros((len(vertices), model.bone_count))
+    rows = np.arange(len(vertices))[:, None]
+    np.add.at(weights, (rows, model.vertex_bone_indices.numpy()), model.vertex_bone_weights.double().numpy())
     faces = model.faces.numpy().astype(np.int64)
     names = tuple(model.bone_labels)
     vertices, colours = _dress(vertices, faces, weights, names, heads)
-    keypoints = csr_matrix(regressor.regression_weights.double().numpy())
+    keypoints = regressor.regression_weights.double().numpy()
     return Body(vertices, faces, colours, heads, names, tuple(model.bone_parents), weights, keypoints)
 
 
@@ -114,39 +116,45 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     return unit
 
 
+def relax(values: Floats, faces: Ints) -> Floats:
+    """One step of Laplacian smoothing of per-vertex values (V, D): half self, half the neighbours' mean."""
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    count = len(values)
+    degree = np.maximum(np.bincount(rows, minlength=count), 1)
+    sums = np.stack([np.bincount(rows, v[columns], minlength=count) for v in values.T], axis=1)
+    smoothed: Floats = 0.5 * values + 0.5 * sums / degree[:, None]
+    return smoothed
+
+
 def _to_body_frame(points: Floats) -> Floats:
     return np.stack([-points[:, 1], points[:, 0], points[:, 2]], axis=1)
 
 
-def _sparse_weights(indices: Ints, weights: Floats) -> csr_matrix:
-    rows = np.repeat(np.arange(len(indices)), indices.shape[1])
-    shape = (len(indices), int(indices.max()) + 1)
-    return csr_matrix(coo_matrix((weights.ravel(), (rows, indices.ravel())), shape=shape))
-
-
-def _share(weights: csr_matrix, names: tuple[str, ...], prefixes: tuple[str, ...]) -> Floats:
+def _share(weights: Floats, names: tuple[str, ...], prefixes: tuple[str, ...]) -> Floats:
     columns = [i for i, name in enumerate(names) if name.startswith(prefixes)]
-    return np.asarray(weights[:, columns].sum(axis=1)).ravel()
+    total: Floats = weights[:, columns].sum(axis=1)
+    return total
 
 
 def _dress(
-    vertices: Floats, faces: Ints, weights: csr_matrix, names: tuple[str, ...], heads: Floats
+    vertices: Floats, faces: Ints, weights: Floats, names: tuple[str, ...], heads: Floats
 ) -> tuple[Floats, Floats]:
     """Colours every vertex by what covers it, and lifts cloth, shoes and hair off the skin."""
     kind = _regions(vertices, weights, names, heads)
-    smooth = _smoother(faces, len(vertices))
     thickness = np.zeros(len(vertices))
-    for region, lift_m in ((SHIRT, 0.016), (TROUSERS, 0.014), (BELT, 0.014), (SHOES, 0.008), (SOLES, 0.010), (HAIR, 0.016)):
+    lifts_m = {SHIRT: 0.016, TROUSERS: 0.014, BELT: 0.014, SHOES: 0.008, SOLES: 0.010, HAIR: 0.016}
+    for region, lift_m in lifts_m.items():
         thickness[kind == region] = lift_m
     dressed = vertices.copy()
     shod = np.isin(kind, (SHOES, SOLES))
     clothed = np.isin(kind, (SHIRT, TROUSERS, BELT))
     for step in range(30):
-        relaxed = smooth @ dressed
+        relaxed = relax(dressed, faces)
         dressed[shod] = relaxed[shod]
         if step < 6:
             dressed[clothed] = relaxed[clothed]
-    thickness = smooth @ thickness
+    thickness = relax(thickness[:, None], faces)[:, 0]
     dressed += vertex_normals(dressed, faces) * thickness[:, None]
     sole = vertices[:, 2].min() - SOLE_M
     dressed[kind == SOLES, 2] = np.minimum(dressed[kind == SOLES, 2], sole + 0.012)
@@ -154,7 +162,7 @@ def _dress(
     return dressed, PALETTE[kind]
 
 
-def _regions(vertices: Floats, weights: csr_matrix, names: tuple[str, ...], heads: Floats) -> Ints:
+def _regions(vertices: Floats, weights: Floats, names: tuple[str, ...], heads: Floats) -> Ints:
     at = {name: heads[i] for i, name in enumerate(names)}
     x, z = vertices[:, 0], vertices[:, 2]
     arm = _share(weights, names, ("upperarm", "lowerarm", "wrist", "finger", "metacarpal"))
@@ -175,9 +183,7 @@ def _regions(vertices: Floats, weights: csr_matrix, names: tuple[str, ...], head
     return kind
 
 
-def _paint_head(
-    kind: Ints, vertices: Floats, weights: csr_matrix, names: tuple[str, ...], at: dict[str, Floats]
-) -> None:
+def _paint_head(kind: Ints, vertices: Floats, weights: Floats, names: tuple[str, ...], at: dict[str, Floats]) -> None:
     eye, crown = at["eye.L"], float(vertices[:, 2].max())
     head = _share(weights, names, ("head", "eye"))
     x, y, z = vertices.T
@@ -194,17 +200,3 @@ def _paint_head(
     kind[on_head & front & (np.abs(side) < 0.2 * size) & (np.abs(z - eye[2] - 0.2 * size) < 0.05 * size)] = BROW
     mouth = eye[2] - 0.62 * size
     kind[on_head & front & (np.abs(y) < 0.2 * size) & (np.abs(z - mouth) < 0.07 * size)] = LIPS
-
-
-def _smoother(faces: Ints, count: int) -> csr_matrix:
-    """One step of Laplacian smoothing as a (V, V) matrix: half self, half the neighbours' mean."""
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    rows = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    columns = np.concatenate([pairs[:, 1], pairs[:, 0]])
-    links = csr_matrix(coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(count, count)))
-    links.data[:] = 1.0
-    inverse = 0.5 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)
-    diagonal = np.arange(count)
-    scale = coo_matrix((inverse, (diagonal, diagonal)), shape=(count, count))
-    half = coo_matrix((np.full(count, 0.5), (diagonal, diagonal)), shape=(count, count))
-    return csr_matrix(scale @ links + half)

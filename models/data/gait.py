@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from models.data.curves import monotone_cubic
 from models.data.pose import Controls
 
 Floats = NDArray[np.float64]
@@ -23,8 +23,8 @@ class Path:
     def __init__(self, points: list[tuple[float, float]]) -> None:
         marks = np.array(points)
         chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(marks, axis=0), axis=1))])
-        curve = CubicSpline(chord, marks)
-        fine = curve(np.linspace(0.0, chord[-1], 2000))
+        even = np.linspace(0.0, chord[-1], 2000)
+        fine = np.stack([monotone_cubic(chord, marks[:, i], even) for i in (0, 1)], axis=1)
         length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
         self.length_m = float(length[-1])
         self._length, self._fine = length, fine
@@ -91,7 +91,7 @@ def walk(plan: Walk, times_s: Floats, stand_m: float, ankle_m: float) -> Control
 
 
 def roll_offset(pitch_deg: Floats, ankle_m: float) -> Floats:
-    """How the ankle moves, forward and up, when a planted foot rolls over its ball (+) or its heel (-); (N, 2) metres."""
+    """How the ankle moves, forward and up, when a planted foot rolls over its ball (+) or heel (-); (N, 2) metres."""
     angle = np.radians(pitch_deg)
     pivot = np.where(angle > 0, BALL_M, HEEL_M)
     forward = pivot + (-pivot) * np.cos(angle) + ankle_m * np.sin(angle)
@@ -132,16 +132,14 @@ def _foot_curves(plan: Walk, stride: float, foot: int, times_s: Floats) -> tuple
 
 def _pelvis_curve(plan: Walk, stride: float, times_s: Floats) -> Floats:
     marks = [(plan.start_s - 9.0, 0.0), (plan.start_s, 0.0)]
-    for k in range(1, plan.steps + 1):
-        marks.append((plan.start_s + (k - 0.1) * plan.step_s, (k - 0.5) * stride))
+    marks += [(plan.start_s + (k - 0.1) * plan.step_s, (k - 0.5) * stride) for k in range(1, plan.steps + 1)]
     marks += [(plan.end_s - 0.15 * plan.step_s, plan.path.length_m), (plan.end_s + 9.0, plan.path.length_m)]
     return _through(marks, times_s)
 
 
 def _through(marks: list[tuple[float, float]], times_s: Floats) -> Floats:
     when, value = np.array(marks).T
-    curve: Floats = PchipInterpolator(when, value)(times_s)
-    return curve
+    return monotone_cubic(when, value, times_s)
 
 
 def _ankle(path: Path, s: Floats, pitch: Floats, lift: Floats, foot: int, ankle_m: float) -> tuple[Floats, Floats]:

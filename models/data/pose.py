@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 SIDES = ("L", "R")
 DOWN = np.array([0.0, 0.0, -1.0])
 LEFTWARD = np.array([0.0, 1.0, 0.0])
-ELBOW_CLEARANCE_M, WRIST_CLEARANCE_M = 0.05, 0.035
+ELBOW_CLEARANCE_M, WRIST_CLEARANCE_M, PALM_CLEARANCE_M = 0.05, 0.045, 0.05
 
 
 @dataclass
@@ -64,6 +64,24 @@ def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Floats:
     return rotation
 
 
+def about(axis: Floats, angle_deg: float) -> Floats:
+    """Rotation matrix about a unit axis (Rodrigues)."""
+    x, y, z = axis
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    angle = np.radians(angle_deg)
+    rotation: Floats = np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
+    return rotation
+
+
+def between(start: Floats, end: Floats) -> Floats:
+    """The smallest rotation which takes one unit vector to another."""
+    axis = np.cross(start, end)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-6:
+        return np.eye(3)
+    return about(axis / sine, float(np.degrees(np.arctan2(sine, float(start @ end)))))
+
+
 def unit(vector: Floats) -> Floats:
     """The vector at length 1."""
     result: Floats = vector / max(float(np.linalg.norm(vector)), 1e-9)
@@ -89,6 +107,34 @@ def limb(body: Body, first: str, middle: str, last: str, hinge: Floats | None = 
     return Limb(upper, lower, axis, float(np.linalg.norm(b - a)), float(np.linalg.norm(c - b)))
 
 
+class _Hand:
+    """A relaxed hand: thumb forward when the arm hangs, fingers a little curled; rotations from rest, by bone."""
+
+    def __init__(self, body: Body, side: str, arm: Limb) -> None:
+        at = {name: body.heads[body.bone(f"{name}.{side}")] for name in ("finger2-1", "finger5-1")}
+        outward = 1.0 if side == "L" else -1.0
+        hanging = _frames(DOWN, -LEFTWARD, arm.lower, arm.hinge)
+        thumb = hanging @ (at["finger2-1"] - at["finger5-1"])
+        wanted = -outward * 25.0  # thumbs turn in by this many degrees
+        pronation = float((wanted - np.degrees(np.arctan2(thumb[1], thumb[0])) + 180.0) % 360.0 - 180.0)
+        self.forearm = body.bone(f"lowerarm02.{side}")
+        self.rotations = {self.forearm: about(arm.lower, -0.5 * pronation)}
+        palm = about(arm.lower, -pronation)
+        reach = body.heads[body.bone(f"finger3-3.{side}")] - body.heads[body.bone(f"wrist.{side}")]
+        self.direction, self.length_m = palm @ unit(reach), float(np.linalg.norm(reach))
+        for k, name in enumerate(body.names):
+            if name.endswith(side) and name.startswith(("wrist", "finger", "metacarpal")):
+                self.rotations[k] = palm @ self._curl(body, name)
+
+    def _curl(self, body: Body, name: str) -> Floats:
+        if not name.startswith("finger") or name.startswith("finger1"):
+            return np.eye(3)
+        finger, side = name.split("-")[0], name[-1]
+        a, b, c = (body.heads[body.bone(f"{finger}-{i}.{side}")] for i in (1, 2, 3))
+        axis = unit(np.cross(b - a, c - b))
+        return about(axis, 20.0 * int(name.split("-")[1][0]))
+
+
 class Poser:
     """Turns controls into bone rotations for one body."""
 
@@ -96,6 +142,7 @@ class Poser:
         self.body = body
         self.legs = [limb(body, f"upperleg01.{s}", f"lowerleg01.{s}", f"foot.{s}", LEFTWARD) for s in SIDES]
         self.arms = [limb(body, f"upperarm01.{s}", f"lowerarm01.{s}", f"wrist.{s}") for s in SIDES]
+        self.hands = [_Hand(body, side, arm) for side, arm in zip(SIDES, self.arms, strict=True)]
         self.ankle_m = float(body.heads[body.bone("foot.L"), 2] - body.vertices[:, 2].min())
         hips = body.heads[body.bone("upperleg01.L"), 2]
         self.stand_m = self.ankle_m - float(hips) + 0.992 * (self.legs[0].upper_m + self.legs[0].lower_m)
@@ -169,9 +216,13 @@ class Poser:
         hinge = frame @ -LEFTWARD
         self._set(out, (f"upperarm01.{side}", f"upperarm02.{side}"), _frames(upper, hinge, arm.upper, arm.hinge))
         forearm = _frames(lower, hinge, arm.lower, arm.hinge)
-        for k, name in enumerate(self.body.names):
-            if name.endswith(side) and name.startswith(("lowerarm", "wrist", "finger", "metacarpal")):
-                out[k] = forearm
+        self._set(out, (f"lowerarm01.{side}",), forearm)
+        hand = self.hands[i]
+        wrist = joint + arm.lower_m * lower
+        ahead = forearm @ hand.direction
+        bent = between(ahead, _above(wrist, ahead, hand.length_m, PALM_CLEARANCE_M))
+        for k, rotation in hand.rotations.items():
+            out[k] = forearm @ rotation if k == hand.forearm else bent @ forearm @ rotation
 
     def _set(self, out: Floats, names: tuple[str, ...], rotation: Floats) -> None:
         for name in names:

@@ -1,16 +1,17 @@
 """Renders the demo clip, a person in a room who enters a restricted zone and later falls, with exact ground truth.
 
-    pip install torch==2.13.0 anny numpy scipy opencv-python-headless av
+    pip install torch==2.13.0 anny numpy opencv-python-headless av
     python -m models.data.render_demo --out DIR [--seed 7]
 
 writes DIR/room.mp4 and DIR/room.truth.json. The body is anny's parametric mesh (Apache-2.0, assets CC0-1.0); room,
-clothes and motions are procedural, so the clip is CC0-1.0 as a whole. It takes about fifteen minutes on one core.
+clothes and motions are procedural, so the clip is CC0-1.0 as a whole. It takes about eight minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,17 @@ def label(picture: Bytes) -> Bytes:
     marked = np.ascontiguousarray(picture)
     height, width = marked.shape[:2]
     cv2.rectangle(marked, (width - 78, height - 21), (width - 5, height - 5), (30, 30, 30), -1)
-    cv2.putText(marked, "rendered", (width - 74, height - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(
+        marked, "rendered", (width - 74, height - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
+    )
     return marked
 
 
-def settle(vertices: Floats, keypoints: Floats) -> tuple[Floats, Floats]:
-    """Lays what sank into the floor upon it: lifts the body by half of the depth, flattens the rest."""
-    lift = max(0.0, -float(vertices[:, 2].min())) * 0.5
-    vertices, keypoints = vertices + [0.0, 0.0, lift], keypoints + [0.0, 0.0, lift]
-    vertices[:, 2] = np.maximum(vertices[:, 2], 0.003)
-    return vertices, keypoints
+def settle(vertices: Floats) -> Floats:
+    """Flattens upon the floor what sank a little into it, as cloth and flesh do."""
+    settled = vertices.copy()
+    settled[:, 2] = np.maximum(settled[:, 2], 0.003)
+    return settled
 
 
 def in_zone(feet: Floats) -> NDArray[np.bool_]:
@@ -81,8 +83,9 @@ def events(story: Story) -> list[dict[str, Any]]:
     inside = np.flatnonzero(in_zone(story.controls.ankle[:, :, :2].mean(axis=1)))
     if len(inside) == 0 or np.any(np.diff(inside) > 1):
         raise ValueError("the person's path must visit the zone exactly once")
+    enter_s, leave_s = round(float(inside[0]) / FPS, 2), round(float(inside[-1] + 1) / FPS, 2)
     return [
-        {"kind": "intrusion", "zone": "machine", "enter_s": round(inside[0] / FPS, 2), "leave_s": round((inside[-1] + 1) / FPS, 2)},
+        {"kind": "intrusion", "zone": "machine", "enter_s": enter_s, "leave_s": leave_s},
         {"kind": "fall", "onset_s": story.onset_s, "impact_s": story.impact_s, "recovered_s": story.recovered_s},
     ]
 
@@ -114,25 +117,30 @@ def describe(story: Story, truths: list[Truth], seed: int) -> dict[str, Any]:
     }
 
 
+def frames(body: bodies.Body, story: Story, scene: Scene, seed: int, which: range) -> Iterator[tuple[Bytes, Truth]]:
+    """Labelled pictures (H, W, 3) RGB and truths of the chosen frames; each depends on its number and the seed only."""
+    poser = Poser(body)
+    for i in which:
+        row = story.controls.row(i)
+        vertices, _ = bodies.skin(body, poser.rotations(row), row.root[0])
+        picture, truth = scene.frame(settle(vertices), body.keypoints @ vertices, np.random.default_rng([seed, i]))
+        yield label(picture), truth
+        if i % FPS == 0:
+            print(f"frame {i}/{len(story.controls)}", flush=True)
+
+
 def render(out: Path, seed: int) -> None:
     """Renders everything into `out`."""
-    rng = np.random.default_rng(seed)
     out.mkdir(parents=True, exist_ok=True)
     print("loading the body", flush=True)
     body = bodies.load_body()
-    poser = Poser(body)
-    story = tell(poser, FPS)
+    story = tell(Poser(body), FPS)
     print("lighting the room", flush=True)
-    scene = Scene(body, CAMERA, render_room(CAMERA, SCALE, rng), SCALE)
+    scene = Scene(body, CAMERA, render_room(CAMERA, SCALE, np.random.default_rng(seed)), SCALE)
     encoder, truths = Encoder(out / "room.mp4"), []
-    for i in range(len(story.controls)):
-        row = story.controls.row(i)
-        vertices, _ = bodies.skin(body, poser.rotations(row), row.root[0])
-        picture, truth = scene.frame(*settle(vertices, body.keypoints @ vertices), rng)
-        encoder.add(label(picture))
+    for picture, truth in frames(body, story, scene, seed, range(len(story.controls))):
+        encoder.add(picture)
         truths.append(truth)
-        if i % FPS == 0:
-            print(f"frame {i}/{len(story.controls)}", flush=True)
     encoder.close()
     (out / "room.truth.json").write_text(json.dumps(describe(story, truths, seed), separators=(",", ":")) + "\n")
 

@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 Triple = tuple[float, float, float]
 
 ROOM_LOW, ROOM_HIGH = (-3.4, -1.2, 0.0), (3.4, 6.7, 2.9)
-ZONE_LOW, ZONE_HIGH = (-2.05, 4.0), (0.25, 5.3)  # the machine's restricted floor, metres
+ZONE_LOW, ZONE_HIGH = (-2.05, 4.1), (0.1, 5.3)  # the machine's restricted floor, metres
 LIGHTS: tuple[tuple[Triple, tuple[float, float], Triple], ...] = (
     ((1.3, 1.9, 2.88), (0.35, 0.9), (17.0, 16.4, 15.2)),  # centre, half sizes, radiant intensity
     ((-1.6, 4.4, 2.88), (0.35, 0.9), (11.0, 10.8, 10.5)),
@@ -67,8 +67,13 @@ def furniture() -> list[Box]:
     boxes += [Box((x, y, 0.0), (x + 0.05, y + 0.05, 0.7), dark) for x in (2.1, 3.25) for y in (6.0, 6.5)]
     boxes += [Box((x, y, 0.0), (x + 0.03, y + 0.03, 0.42), dark) for x in (2.27, 2.65) for y in (5.53, 5.9)]
     boxes += [Box((3.35, y, 0.0), (3.4, y + 0.05, 1.28), (0.4, 0.4, 0.4)) for y in (3.6, 4.95)]
-    bins = ((3.68, 0.06, (0.12, 0.22, 0.40)), (4.30, 0.06, (0.45, 0.34, 0.12)), (3.75, 0.66, (0.16, 0.34, 0.22)),
-            (4.42, 0.66, (0.12, 0.22, 0.40)), (4.05, 1.28, (0.40, 0.40, 0.38)))
+    bins = (
+        (3.68, 0.06, (0.12, 0.22, 0.40)),
+        (4.30, 0.06, (0.45, 0.34, 0.12)),
+        (3.75, 0.66, (0.16, 0.34, 0.22)),
+        (4.42, 0.66, (0.12, 0.22, 0.40)),
+        (4.05, 1.28, (0.40, 0.40, 0.38)),
+    )
     boxes += [Box((2.97, y, z), (3.36, y + 0.5, z + 0.32), colour) for y, z, colour in bins]
     return boxes
 
@@ -150,7 +155,9 @@ def _first_hit(origin: Singles, rays: Singles, lows: Singles, highs: Singles) ->
     return best, owner, normal
 
 
-def _blocked(points: Singles, rays: Singles, reach: Singles | float, lows: Singles, highs: Singles) -> NDArray[np.bool_]:
+def _blocked(
+    points: Singles, rays: Singles, reach: Singles | float, lows: Singles, highs: Singles
+) -> NDArray[np.bool_]:
     blocked = np.zeros(len(points), dtype=bool)
     for low, high in zip(lows, highs, strict=True):
         near, far = _slabs(points, rays, low, high)
@@ -179,7 +186,7 @@ def _lit(
         facing = np.flatnonzero(cosine > 0)
         free = ~_blocked(points[facing], rays[facing], distance[facing], lows, highs)
         total[facing] += cosine[facing] / distance[facing] ** 2 * free
-    return total[:, None] / samples * np.array(intensity, dtype=np.float32) / np.float32(np.pi)
+    return np.asarray(total[:, None] * np.array(intensity) / (samples * np.pi), dtype=np.float32)
 
 
 def _open_sky(
@@ -195,7 +202,7 @@ def _open_sky(
         _, wall = _slabs(points, rays, room_low, room_high)
         free = np.clip(wall / 0.9, 0.25, 1.0)
         total += np.where(_blocked(points, rays, 0.9, lows, highs), 0.25, free)
-    return total / samples
+    return np.asarray(total / samples, dtype=np.float32)
 
 
 def _smooth(values: Singles, group: Ints, sigma: float) -> Singles:
@@ -244,4 +251,4 @@ def _floor_colour(x: Singles, y: Singles, rng: np.random.Generator) -> Singles:
     wear = np.clip(0.92 + (stain + speckle)[iy, ix] * 1.5, 0.6, 1.05)[:, None]
     colour = np.where(hatched[:, None], np.array(HATCH) * wear, colour)
     colour = np.where(((inset > 0) & (inset <= 0.09))[:, None], np.array(LINE) * wear, colour)
-    return colour.astype(np.float32)
+    return np.asarray(colour, dtype=np.float32)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.body import Body, vertex_normals
+from models.data.body import Body, relax, vertex_normals
 from models.data.raster import Camera, rasterise
 from models.data.room import AMBIENT, LIGHTS, Backdrop, light_samples
 
@@ -40,7 +40,6 @@ class Scene:
         cells = (np.nan_to_num(room.floor_xy, nan=-99.0) - GRID_LOW) / CELL_M - 0.5
         self.cell_x, self.cell_y = (cells[..., i].astype(np.float32) for i in (0, 1))
         self.spots = [light_samples(i, 4) for i in range(len(LIGHTS))]
-        self.rng = np.random.default_rng(0)
 
     def frame(self, vertices: Floats, keypoints: Floats, rng: np.random.Generator) -> tuple[Bytes, Truth]:
         """One RGB picture (H, W, 3) of the body with vertices (V, 3) metres, and its truth."""
@@ -60,7 +59,7 @@ class Scene:
         light = self.room.ambient.copy()
         ground = _splat(vertices[:, :2], np.clip(1.0 - vertices[:, 2] / 0.45, 0.0, 1.0))
         hush = cv2.GaussianBlur(ground, (0, 0), 5.0)
-        light[self.floor] *= 1.0 - 0.75 * np.clip(self._on_floor(hush), 0.0, 1.0)[:, None]
+        light[self.floor] *= 1.0 - 0.85 * np.clip(self._on_floor(hush), 0.0, 1.0)[:, None]
         for spots, direct in zip(self.spots, self.room.direct, strict=True):
             shadow = np.mean([self._shadow(vertices, spot) for spot in spots], axis=0)
             part = direct.copy()
@@ -83,13 +82,15 @@ class Scene:
         close = np.clip(vertices[:, 2] / 0.35, 0.0, 1.0)  # the floor closes off the sky below
         sky = np.array(AMBIENT) * (0.55 + 0.45 * up * (0.6 + 0.4 * close))[:, None] * (0.55 + 0.45 * close)[:, None]
         light = sky + 0.10 * (1.0 - up)[:, None] * close[:, None]
-        for (centre, _, intensity) in LIGHTS:
+        for centre, _, intensity in LIGHTS:
             to_light = np.array(centre) - vertices
             distance = np.linalg.norm(to_light, axis=1, keepdims=True)
             rays = to_light / distance
             cosine = np.clip((rays * normals).sum(axis=1) * 0.85 + 0.15, 0.0, None) * rays[:, 2]
-            shade = 1.0 - 0.8 * _self_shadow(vertices, np.array(centre))
-            light = light + (cosine * shade)[:, None] / distance**2 * np.array(intensity) / np.pi
+            shade = _self_shadow(vertices, np.array(centre))[:, None]
+            for _ in range(4):
+                shade = relax(shade, self.body.faces)
+            light = light + (cosine * (1.0 - 0.8 * shade[:, 0]))[:, None] / distance**2 * np.array(intensity) / np.pi
         lit: Floats = self.body.colours * light
         return lit
 
@@ -127,9 +128,7 @@ def _self_shadow(vertices: Floats, light: Floats, cells_per_m: float = 40.0, bia
     highest = np.full((height, width), -1e3, dtype=np.float32)
     np.maximum.at(highest, (cell[:, 1], cell[:, 0]), offset[:, 2].astype(np.float32))
     below = (highest[cell[:, 1], cell[:, 0]] - offset[:, 2]) / bias_m - 1.0
-    grid = np.zeros((height, width), dtype=np.float32)
-    np.maximum.at(grid, (cell[:, 1], cell[:, 0]), np.zeros(len(cell), dtype=np.float32))
-    return np.clip(below, 0.0, 1.0)
+    return np.asarray(np.clip(below, 0.0, 1.0), dtype=np.float64)
 
 
 def _develop(linear: Singles, rng: np.random.Generator) -> Bytes:
