@@ -19,7 +19,10 @@ from msgspec import Struct
 from services.analytics.posture import TORSO, Posture
 
 WINDOW_S = 1.2  # a fall with buckling knees is over by then, lying down is not
+GAP_S = 1.8  # standing before a gap in what was seen and lying after it: nobody lies down in less
 NECK_DROP = 0.45  # above squatting (0.40), below a fall from a chair (0.48) and from standing (0.74)
+FLAT = 0.3  # from neck to ankles, vertical: squatting shows 0.35, lying across the view 0.05
+FLAT_NECK_DROP = 0.35  # enough when the ankles are seen at the height of the neck, for that is no squat
 HIP_DROP = 0.15  # bending: 0.03; from a chair to the floor: 0.2; from standing: 0.45
 SPEED = 0.74
 SPEED_OVER_S = (0.25, 0.55)  # long enough to even out the noise of keypoints, shorter than a fall
@@ -31,7 +34,7 @@ UPRIGHT_HEIGHT = 0.6  # sitting on a chair shows 0.74 of the stature, on the flo
 # somebody who lies away from it shows a neck drop of 0.35 and trunk and box about half as long as before.
 SHORT_TORSO, SHORT_BOX = 0.65, 0.65
 SHORT_NECK_DROP = 0.3
-SHORT_SPEED = 0.9  # a squat seen from the front looks alike and is slower (0.4 in 0.8 s at least, 0.5 body lengths/s)
+SHORT_SPEED = 0.95  # a brisk squat seen from the front looks alike and is slower: 0.5 in 1 s, at its fastest 0.75-0.9
 
 
 class Descent(Struct):
@@ -49,16 +52,16 @@ class Descent(Struct):
 def find_descent(samples: list[Posture], body_px: float) -> Descent | None:
     """A fall that has just reached the ground posture, or None. samples: postures in time order, the last is now."""
     now = samples[-1]
-    lying, shortened = is_lying(now), is_shortened(now, body_px)
+    lying, shortened = is_lying(now, body_px), is_shortened(now, body_px)
     if not (lying or shortened):
         return None
-    recent = [s for s in samples if now.t_ns - s.t_ns <= WINDOW_S * 1e9]
+    recent = recent_of(samples)
     start = min(recent, key=lambda sample: sample.neck_y)
     neck_drop = (now.neck_y - start.neck_y) / body_px
     hip_drop = (now.hip_y - start.hip_y) / body_px
-    if hip_drop < HIP_DROP or neck_drop < (NECK_DROP if lying else SHORT_NECK_DROP):
+    if hip_drop < HIP_DROP or neck_drop < needed_drop(now, lying):
         return None
-    speed = fastest(recent, body_px)
+    speed = fastest(recent, body_px, across_gaps=lying)
     if speed < (SPEED if lying else SHORT_SPEED):
         return None
     # The top of a plateau is not the beginning: the descent starts where 5 % of it are done.
@@ -66,26 +69,50 @@ def find_descent(samples: list[Posture], body_px: float) -> Descent | None:
     return Descent(begun[-1].t_ns, start.neck_y, neck_drop, hip_drop, speed, now.tilt_deg, not lying)
 
 
-def fastest(samples: list[Posture], body_px: float) -> float:
-    """Highest downward speed of the neck, body lengths a second, over SPEED_OVER_S; 0 where samples are too sparse."""
+def recent_of(samples: list[Posture]) -> list[Posture]:
+    """Those within WINDOW_S of the last, and the one before if nothing was seen in between."""
+    now_ns = samples[-1].t_ns
+    recent = [s for s in samples if now_ns - s.t_ns <= WINDOW_S * 1e9]
+    before = samples[len(samples) - len(recent) - 1] if len(recent) < len(samples) else None
+    if before is not None and now_ns - before.t_ns <= GAP_S * 1e9 and recent[0].t_ns - before.t_ns > SPEED_OVER_S[1] * 1e9:
+        return [before, *recent]
+    return recent
+
+
+def needed_drop(now: Posture, lying: bool) -> float:
+    """How far the neck must have come down, body lengths."""
+    if not lying:
+        return SHORT_NECK_DROP
+    return NECK_DROP if now.legs_px is None else FLAT_NECK_DROP
+
+
+def fastest(samples: list[Posture], body_px: float, *, across_gaps: bool) -> float:
+    """Highest downward speed of the neck, body lengths a second, over SPEED_OVER_S; 0 where samples are too sparse.
+
+    across_gaps: what happened while nothing was seen took no longer than SPEED_OVER_S.
+    """
     low_ns, high_ns = SPEED_OVER_S[0] * 1e9, SPEED_OVER_S[1] * 1e9
     best = 0.0
     for j in range(len(samples) - 1, 0, -1):
         later = samples[j]
         for i in range(j - 1, -1, -1):
-            apart = later.t_ns - samples[i].t_ns
-            if apart > high_ns and i < j - 1:  # neighbours always count: frames may be missing in the very fall
-                break
+            apart: float = later.t_ns - samples[i].t_ns
+            if apart > high_ns:
+                if i < j - 1:
+                    break
+                apart = high_ns if across_gaps else apart
             if apart >= low_ns:
                 best = max(best, (later.neck_y - samples[i].neck_y) / body_px / apart * 1e9)
     return best
 
 
-def is_lying(posture: Posture) -> bool:
+def is_lying(posture: Posture, body_px: float) -> bool:
     """Across the view: the torso is nearer to level than to upright, or, where it is not seen, the box is."""
-    if posture.tilt_deg is not None:
-        return posture.tilt_deg >= LYING_DEG
-    return not posture.cut and posture.aspect >= LYING_ASPECT
+    if posture.tilt_deg is None:
+        return not posture.cut and posture.aspect >= LYING_ASPECT
+    if posture.torso_px is not None and posture.torso_px < SHORT_TORSO * TORSO * body_px:
+        return False  # seen along its length, a torso has no direction in the picture
+    return posture.tilt_deg >= LYING_DEG and (posture.legs_px is None or posture.legs_px <= FLAT * body_px)
 
 
 def is_shortened(posture: Posture, body_px: float) -> bool:

@@ -15,7 +15,7 @@ from services.analytics import descent
 from services.analytics.descent import Descent
 from services.analytics.posture import TORSO, Posture, stature
 
-HISTORY_S = 1.6  # of postures; longer than descent.WINDOW_S
+HISTORY_S = 2.0  # of postures; longer than descent.WINDOW_S and GAP_S
 BODY_EVERY_S, BODY_SAMPLES, BODY_QUANTILE = 0.1, 30, 0.8  # stature is learnt from 3 s of being upright
 BODY_MIN = 3  # samples before a stature is believed
 STILL = 0.2  # body lengths; keypoints of somebody lying jitter by about half of it
@@ -124,7 +124,7 @@ class FallRule:
         posture, fall = person.samples[-1], person.fall
         assert fall is not None
         fall.neck_drop = max(fall.neck_drop, (posture.neck_y - fall.neck_from_y) / person.body_px)
-        fall.speed = max(fall.speed, descent.fastest(person.samples, person.body_px))
+        fall.speed = max(fall.speed, descent.fastest(person.samples, person.body_px, across_gaps=False))
         if self._is_down(person, posture):
             person.down_seen_ns = now_ns
         elif now_ns - person.down_seen_ns >= CANCEL_S * 1e9:
@@ -145,7 +145,7 @@ class FallRule:
         assert person.fall is not None
         needed = descent.SHORT_NECK_DROP if person.fall.shortened else descent.NECK_DROP - 0.1
         low = (posture.neck_y - person.fall.neck_from_y) / person.body_px >= needed
-        shape = descent.is_lying(posture) or descent.is_shortened(posture, person.body_px)
+        shape = descent.is_lying(posture, person.body_px) or descent.is_shortened(posture, person.body_px)
         return shape or (low and not descent.is_upright(posture, person.body_px))
 
     def _while_fallen(self, now_ns: int, person: Person) -> list[Step]:

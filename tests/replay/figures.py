@@ -6,6 +6,7 @@ are rigid bodies that topple about the feet under gravity, so their speed is not
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -92,7 +93,7 @@ def keyframes(*frames: tuple[float, Body]) -> Script:
     def at(t_s: float) -> Body:
         if t_s <= frames[0][0]:
             return frames[0][1]
-        for (t0, a), (t1, b) in zip(frames, frames[1:], strict=False):
+        for (t0, a), (t1, b) in itertools.pairwise(frames):
             if t_s <= t1:
                 part = (t_s - t0) / (t1 - t0)
                 return blend(a, b, part * part * (3 - 2 * part))

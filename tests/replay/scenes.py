@@ -66,7 +66,7 @@ def bend() -> Scene:
 
 def tie_shoes(azimuth_deg: float) -> Scene:
     low = Body(X + 0.05, Z, 0.25, 60, azimuth_deg, X, Z)
-    squat = keyframes((0, Body(X, Z)), (0.9, low), (5.0, low), (6.0, Body(X, Z)))
+    squat = keyframes((0, Body(X, Z)), (1.0, low), (5.0, low), (6.0, Body(X, Z)))
     return Scene((chain((stand(X, Z), 2.0), (squat, 8.0)),), 10.0)
 
 
