@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,15 @@ class ConfigPublisher:
         return True
 
     def apply(self, config: PosebusConfig, *, settle_s: float = SETTLE_S) -> list[str]:
+        """Publish the parts of a configuration that differ from those on the bus; returns their names. See `publish`."""
+        return self.publish(split(config), settle_s=settle_s)
+
+    def publish(self, parts: Mapping[str, ConfigPart], *, settle_s: float = SETTLE_S) -> list[str]:
         """Publish the parts that differ from those on the bus; returns their names. Removes nothing.
 
-        `sources` goes out before `cameras`, `store` and `general` before both, so that no service starts on half of it.
+        Waits at most settle_s to learn what is on the bus. `cameras` goes last, so that what it needs is there before it.
         Raises SetupError when the broker does not confirm a part.
         """
-        parts = split(config)
         with self._changed:
             self._changed.wait_for(lambda: self._known.keys() >= PARTS.keys(), settle_s)
             changed = [name for name in parts if self._known.get(name) != parts[name].revision]

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from common.artifact import ModelError
 from common.bus import BusError
 from common.config import ConfigError
 from common.frames import StoreError
+from common.manifest import ModelError
 from common.service import own_version
 from posebus import alerts, config_cmd, demo, doctor, models_cmd, tail, up
 from posebus.errors import SetupError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import signal
-import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from common.config import ConfigError, PosebusConfig, load
 from posebus.apply import ConfigPublisher, LiveConfig
 from posebus.connection import BusOption, connected, make_bus
 from posebus.reference import settings_reference
+from posebus.running import interruptible
 
 app = typer.Typer(help="Check, apply and describe posebus.yaml.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def check(file: FileArgument) -> None:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     zones = sum(len(camera.zones) for camera in config.cameras)
-    typer.echo(f"{file}: good: site {config.name}, {len(config.cameras)} cameras, {zones} zones")
+    typer.echo(f"{file}: good: site={config.name} cameras={len(config.cameras)} zones={zones}")
 
 
 @app.command()
@@ -52,38 +53,39 @@ def apply(
 
 
 def _watch(file: Path, bus: str | None) -> None:
-    """Until SIGTERM or SIGINT. A file that is bad at the start is waited for: this is a service in compose."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    config = _wait_for_good(file, stopping)
-    if config is None:
-        return
-    connection = make_bus(bus or config.bus, site=config.name, name="config")
-    path = health.health_file("config")
-    live = LiveConfig(file, ConfigPublisher(connection), say=lambda line: typer.echo(line, err=True))
-    connection.start()
-    try:
-        while not stopping.wait(0.5):
-            if connection.connected:
-                live.poll()
-            if connection.connected and live.applied:
-                health.touch(path)
-    finally:
-        connection.stop()
+    """Until SIGTERM or Ctrl-C, which also end a wait for the broker's answer."""
+    with contextlib.suppress(KeyboardInterrupt), interruptible():
+        config = _wait_for_good(file)
+        connection = make_bus(bus or config.bus, site=config.name, name="config")
+        live = LiveConfig(file, ConfigPublisher(connection), say=_say)
+        path = health.health_file("config")
+        connection.start()
+        try:
+            while True:
+                if connection.connected:
+                    live.poll()
+                if connection.connected and live.applied:
+                    health.touch(path)
+                time.sleep(0.5)
+        finally:
+            connection.stop(flush_s=0.2)
 
 
-def _wait_for_good(file: Path, stopping: threading.Event) -> PosebusConfig | None:
+def _wait_for_good(file: Path) -> PosebusConfig:
+    """The file's content once it is good: this is a service in compose, where files come and go."""
     said = ""
-    while not stopping.is_set():
+    while True:
         try:
             return load(file)
         except ConfigError as error:
             if str(error) != said:
                 said = str(error)
-                typer.echo(f"refused: {said}; waiting for a good file", err=True)
-        stopping.wait(0.5)
-    return None
+                _say(f"refused: {said}; waiting for a good file")
+        time.sleep(0.5)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 @app.command()

@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from common.artifact import Artifact, ArtifactError, find_artifact, list_artifacts
+from common.artifact import Artifact, find_artifact, is_here, list_artifacts, pull, verify
 from common.config import DetectorSettings
-from common.model_store import default_cache, is_here, pull, verify
+from common.manifest import ArtifactError
+from common.model_store import default_cache
 
 app = typer.Typer(help="List, get and check the networks.", no_args_is_help=True)
 
@@ -22,7 +23,7 @@ def list_models() -> None:
     """Show the built-in artifacts and whether their files are here."""
     table = Table(title=f"cache {default_cache()}", title_justify="left")
     for column in ("name", "version", "tasks", "formats", "size", "here", "licence"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
     for artifact in list_artifacts():
         size = sum(file.size_bytes for file in artifact.manifest.file) / 2**20
         here = "[green]yes[/]" if is_here(artifact) else "no"

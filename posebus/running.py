@@ -131,5 +131,3 @@ def shielded() -> Iterator[None]:
 def bus_from_environment(config: PosebusConfig) -> str:
     """POSEBUS_BUS, or the address in the file."""
     return os.environ.get("POSEBUS_BUS") or config.bus
-
-

@@ -13,7 +13,7 @@ from posebus.processes import Child, Watchdog, describe_exit
 STOP_ORDER = ("camera", "detector", "pose", "analytics")  # each stage is fed by the one before
 STOP_S = 3.5  # leaves the embedded stack its time within the five seconds of a whole stop
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-_LOG_BYTES = 10_000_000  # a larger log is set aside at the next start
+_LOG_BYTES = 10_000_000  # a larger log is set aside when its service starts again
 _HEALTHY_S = 20.0  # ran for so long: the next crash is a new one, not the same again
 
 
@@ -52,6 +52,7 @@ class Supervisor:
         """Start every service."""
         self._logs.mkdir(parents=True, exist_ok=True)
         for slot in self._slots:
+            self._set_aside(slot)
             self._launch(slot)
 
     def poll(self) -> None:
@@ -109,8 +110,18 @@ class Supervisor:
         return [slot.child for slot in self._slots if slot.child is not None]
 
     def _launch(self, slot: _Slot) -> None:
-        spec = slot.spec
-        slot.child = Child(spec.name, spec.command, log=self._logs / f"{spec.name}.log", watchdog=self._watchdog, env=spec.env)
+        log = self._log(slot)
+        if log.exists() and log.stat().st_size > _LOG_BYTES:
+            self._set_aside(slot)
+        slot.child = Child(slot.spec.name, slot.spec.command, log=log, watchdog=self._watchdog, env=slot.spec.env)
+
+    def _log(self, slot: _Slot) -> Path:
+        return self._logs / f"{slot.spec.name}.log"
+
+    def _set_aside(self, slot: _Slot) -> None:
+        """Keep the log of the run before, and only that one."""
+        if self._log(slot).exists():
+            self._log(slot).replace(self._logs / f"{slot.spec.name}.log.1")
 
 
 def service_specs(env: Mapping[str, str], scale: Mapping[str, int], *, logs: Path) -> list[ServiceSpec]:
