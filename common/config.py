@@ -189,8 +189,18 @@ def load(path: Path) -> PosebusConfig:
     try:
         config = PosebusConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, root, problem) for problem in error.errors())) from error
+        raise ConfigError("\n".join(_explain(path, root, problem) for problem in _causes(error.errors()))) from error
     return _resolve_files(config, path.parent)
+
+
+def _causes(problems: list[Any]) -> list[Any]:
+    """Without the complaint that a list is too short when it is so only because its items were refused."""
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short"
+        or not any(other is not problem and other["loc"][: len(problem["loc"])] == problem["loc"] for other in problems)
+    ]
 
 
 def _explain(path: Path, root: yaml.Node | None, problem: Any) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,8 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for stale in folder.glob(".part-*"):  # of a process that was killed: nobody else can be fetching now
+            shutil.rmtree(stale, ignore_errors=True)
         yield
 
 

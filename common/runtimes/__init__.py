@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.artifact import Artifact
-from common.manifest import ModelError, Task
+from common.manifest import ArtifactError, ModelError, Task
 from common.runtimes.base import Engine, EngineBase, Request, RuntimeUnavailable
 
 __all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "load", "probe"]
@@ -83,20 +83,19 @@ def _load_one(runtime: str, request: Request) -> EngineBase:
             f"runtime {runtime!r} needs a {module.FORMAT} file; artifact {request.artifact.name!r} has {has}; "
             "set runtime: auto, or choose another artifact"
         )
+    engine: EngineBase | None = None
     try:
-        engine: EngineBase = module.load(request)
-    except ModelError:
-        raise
+        engine = module.load(request)
+        engine.warm_up()
     except Exception as error:
+        if engine is not None:
+            engine.close()
+        if isinstance(error, ArtifactError | RuntimeUnavailable):
+            raise
         raise ModelError(
             f"artifact {request.artifact.name!r} cannot be loaded by runtime {runtime!r} on device "
-            f"{request.device!r}: {error}"
+            f"{request.device!r}: {error}; `posebus models verify` checks its files"
         ) from error
-    try:
-        engine.warm_up()
-    except Exception:
-        engine.close()
-        raise
     log.info("event=engine_loaded model=%s runtime=%s device=%s", request.artifact.name, runtime, engine.device)
     return engine
 

@@ -47,7 +47,8 @@ class OpenvinoEngine(EngineBase):
             raise RuntimeUnavailable(f"artifact {request.artifact.name!r} has inputs {names}; one input is supported")
         _take_pixels(openvino, model, self._input)
         _free_sizes(openvino, model, self._input)
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+        # Not pinned: several services share the machine, and OpenVINO would pin each to the same first core.
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": False}
         if device == "CPU":
             config["INFERENCE_NUM_THREADS"] = request.threads
         self._request: Any = core.compile_model(model, device, config).create_infer_request()

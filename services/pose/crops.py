@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+
 from common.geometry import Crops, Floats, Image, crop_people
 from common.manifest import Manifest, ModelError, PoseSpec
 
@@ -24,8 +26,6 @@ def crop_batch(image_bgr: Image, boxes: Floats, manifest: Manifest) -> Crops:
 
 def _swap_red_blue(batch: Image) -> None:
     """In place, the whole batch as one tall picture: cheaper than swapping the large frame that crops are cut from."""
-    import cv2
-
     count, height, width, _ = batch.shape
     tall = batch.reshape(count * height, width, 3)
     cv2.cvtColor(tall, cv2.COLOR_BGR2RGB, dst=tall)
