@@ -1,8 +1,7 @@
 """Create the accounts of the bus: one random password each, the password file of Mosquitto, and nothing twice.
 
-Runs once before everything else (`setup` in compose.yaml) and again at each `up`. Passwords that exist stay, so removing
-one and running `setup` again renews it. Each account has a folder of its own, which is one volume, and only the containers of that
-account mount it:
+Runs before everything else (`setup` in compose.yaml), at each `up`. Passwords that exist stay. Each account has a folder
+of its own, which is a volume, and only the containers of that account mount it:
 
     {folder}/{account}/password         read by the service through POSEBUS_BUS_PASSWORD_FILE
     {folder}/viewer/mosquitto_sub       the same as options of `mosquitto_sub`, found through XDG_CONFIG_HOME
@@ -24,10 +23,10 @@ ACCOUNTS = ("config", "camera", "detector", "pose", "analytics", "viewer")
 ITERATIONS = 1000  # the passwords are 256 random bits, which no dictionary has; more rounds only slow down each connect
 
 
-def hashed(password: str, salt: bytes) -> str:
+def hashed(password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
     """The password as `mosquitto_passwd` writes it: PBKDF2 with SHA-512, scheme 7 of Mosquitto 2."""
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
-    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)
+    return f"$7${iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -58,7 +57,6 @@ def create(folder: Path) -> list[str]:
     passwords = {name: password_of(folder, name) for name in ACCOUNTS}
     lines = [f"{name}:{hashed(password, secrets.token_bytes(12))}\n" for name, password in passwords.items()]
     write_private(folder / "broker-auth" / "passwords", "".join(lines))
-    # `-o=value` would be read as a value that starts with '='; the file takes one option a line.
     write_private(folder / "viewer" / "mosquitto_sub", f"-u viewer\n-P {passwords['viewer']}\n")
     return new
 
@@ -67,7 +65,8 @@ def main(folder: str) -> int:
     try:
         new = create(Path(folder))
     except OSError as error:
-        sys.stderr.write(f"credentials: {error}; the volumes must belong to user {os.getuid()}: remove them and start again\n")
+        owner = f"its volume must belong to user {os.getuid()}: remove it and start again"
+        sys.stderr.write(f"credentials: {error}; {owner}\n")
         return 1
     sys.stdout.write(f"credentials: {'new for ' + ', '.join(new) if new else 'unchanged'}\n")
     return 0
