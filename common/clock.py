@@ -7,6 +7,7 @@ local wall clock changes nothing.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Protocol
@@ -117,8 +118,9 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         """Move both clocks forward."""
-        self._now_ns += round(seconds * 1e9)
-        self._monotonic_ns += round(seconds * 1e9)
+        step_ns = math.ceil(seconds * 1e9)  # up: a loop that sleeps until a moment must get there
+        self._now_ns += step_ns
+        self._monotonic_ns += step_ns
 
     def jump(self, seconds: float) -> None:
         """Move the wall clock only, as an NTP step does."""

@@ -153,7 +153,7 @@ class Measured(_Table):
     n: int = Field(gt=0)
     runtime: str
     device: str
-    threads_ms: dict[str, float] = Field(description="number of threads -> median milliseconds of one frame or person")
+    threads_ms: dict[str, float] = Field({}, description="number of threads -> median milliseconds, see the note")
     note: str = ""
 
 

@@ -170,7 +170,7 @@ class Occupancy(Struct, frozen=True, kw_only=True, tag_field="type", tag="occupa
 class CameraHealth(Struct, frozen=True, kw_only=True):
     """What a service knows of one camera."""
 
-    state: str  # streaming, connecting, ended, failed; analytics: owned, waiting
+    state: str  # camera: streaming, connecting, ended, failed, waiting (another instance reads it); analytics: owned, waiting
     reason: str | None = None
     fps: float = 0.0
     last_seq: int | None = None
