@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
+_FAR_PX = 1e6  # boxes further out are no pixels of anything
 PAD_VALUE = 114  # the grey that letterboxed detectors are trained with
 
 
@@ -52,12 +53,19 @@ def stretch(image: Image, size_px: tuple[int, int]) -> Fitted:
 
 
 def resize(image: Image, size_px: tuple[int, int]) -> Image:
-    """Resize to (width, height); averages areas when it shrinks by 2 or more, where bilinear sampling would alias."""
-    height, width = image.shape[:2]
-    if (width, height) == size_px:
+    """Resize to (width, height). Shrinks by halves first: bilinear sampling of every 2nd pixel or less would alias."""
+    while image.shape[1] >= 2 * size_px[0] and image.shape[0] >= 2 * size_px[1]:
+        image = halve(image)
+    if (image.shape[1], image.shape[0]) == size_px:
         return image
-    shrinks = width >= 2 * size_px[0] or height >= 2 * size_px[1]
+    shrinks = image.shape[1] >= 2 * size_px[0] or image.shape[0] >= 2 * size_px[1]
     return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+
+
+def halve(image: Image) -> Image:
+    """Half the size, each pixel the mean of about four: 10x faster than averaging areas of any other ratio."""
+    size_px = max(1, image.shape[1] // 2), max(1, image.shape[0] // 2)
+    return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_LINEAR))
 
 
 def input_size(width: int, height: int, long_side_px: int, multiple_px: int) -> tuple[int, int]:
@@ -162,26 +170,43 @@ def crop_matrices(scale: Floats, offset: Floats) -> Floats:
 def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding: float = 1.25) -> Crops:
     """Cut one crop of out_wh (width, height) per box (N, 4), box centred, aspect fitted, padded; black beyond the picture.
 
-    People much larger than the crop are cut from a halved (quartered, ...) copy of the picture, made once for all of them:
-    bilinear sampling of every 2nd pixel or less would alias. The copies cost a third of one pass over the picture at most.
+    A crop starts and ends between whole pixels, which makes it up to one pixel larger on each side and lets it be cut by a
+    plain resize, 4x faster than a warp. People much larger than the crop are cut from a halved (quartered, ...) copy of the
+    picture, made once for all of them; the copies cost a third of one pass over the picture at most.
     """
-    shown = expand_to_aspect(boxes, out_wh[0] / out_wh[1], padding)
-    scale = np.asarray((shown[:, 2:] - shown[:, :2]) / np.array(out_wh, np.float32), np.float32)
-    crops = Crops(np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8), scale, shown[:, :2])
-    levels = np.clip(np.log2(np.maximum(scale[:, 0], 1e-6)), 0, _max_level(image)).astype(np.intp)
+    shown = expand_to_aspect(np.clip(boxes, -_FAR_PX, _FAR_PX), out_wh[0] / out_wh[1], padding)
+    zoom = (shown[:, 2] - shown[:, 0]) / out_wh[0]
+    levels = np.clip(np.log2(np.maximum(zoom, 1e-6)), 0, _max_level(image)).astype(np.intp)
     pyramid = [image]
     for _ in range(int(levels.max(initial=0))):
-        height, width = pyramid[-1].shape[:2]
-        pyramid.append(resize(pyramid[-1], (width // 2, height // 2)))
+        pyramid.append(halve(pyramid[-1]))
     sizes = np.array([level.shape[1::-1] for level in pyramid], np.float32)
-    shrink = sizes[levels] / sizes[0]  # (N, 2), exact for odd sides too
-    # Continuous -> pixel centres: x_in + 0.5 = a * (x_out + 0.5) + b.
-    step = scale * shrink
-    matrices = crop_matrices(step, crops.offset * shrink + 0.5 * step - 0.5)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    for i, level in enumerate(levels):  # OpenCV has no batched warp; each call writes straight into the batch
-        cv2.warpAffine(pyramid[level], matrices[i], out_wh, dst=crops.pixels[i], flags=flags)
+    shrink = np.tile(sizes[levels] / sizes[0], 2)  # (N, 4), exact for odd sides too
+    inner = shown * shrink
+    window = np.concatenate([np.floor(inner[:, :2]), np.ceil(inner[:, 2:])], axis=1).astype(np.intp)
+    exact = np.asarray(window / shrink, np.float32)
+    crops = Crops(
+        pixels=np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8),
+        scale=np.asarray((exact[:, 2:] - exact[:, :2]) / np.array(out_wh), np.float32),
+        offset=exact[:, :2],
+    )
+    for i, level in enumerate(levels):  # OpenCV has no batched resize; each call writes straight into the batch
+        _cut(pyramid[level], window[i].tolist(), crops.pixels[i])
     return crops
+
+
+def _cut(image: Image, window: list[int], out: Image) -> None:
+    """Resize the window x0, y0, x1, y1 of the picture into `out`; black where the window is beyond the picture."""
+    x0, y0, x1, y1 = window
+    size_px = out.shape[1], out.shape[0]
+    if x0 >= 0 and y0 >= 0 and x1 <= image.shape[1] and y1 <= image.shape[0]:
+        cv2.resize(image[y0:y1, x0:x1], size_px, dst=out, interpolation=cv2.INTER_LINEAR)
+        return
+    step = np.array([[(x1 - x0) / size_px[0], (y1 - y0) / size_px[1]]], np.float32)
+    # Continuous -> pixel centres: x_in + 0.5 = step * (x_out + 0.5) + x0.
+    offset = np.array([[x0, y0]], np.float32) + np.float32(0.5) * step - np.float32(0.5)
+    matrix = crop_matrices(step, np.asarray(offset, np.float32))[0]
+    cv2.warpAffine(image, matrix, size_px, dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def _max_level(image: Image) -> int:
