@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.table import Table as RichTable
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
 Sense = Literal["<=", ">="]
+STOLEN_NOTABLE = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Report:
             "device": device(),
             "load_before": load_before(),
         }
+        self._stolen_before = stolen()
 
     def say(self, text: str) -> None:
         """One line of progress."""
@@ -101,6 +104,11 @@ class Report:
         """Print the targets, write the files, return the exit code: 1 when a target was judged and missed."""
         self.table("Targets", ("target", "measured", "limit", "verdict"), [_row(target) for target in self.targets])
         passed = all(target.passed is not False for target in self.targets)
+        before_s, now_s = self._stolen_before, stolen()
+        share = (now_s[0] - before_s[0]) / max((now_s[1] - before_s[1]) * self.data["device"]["cores"], 1e-9)
+        self.data["stolen_share"] = round(share, 4)
+        if share > STOLEN_NOTABLE:
+            self.note(f"The host took {share:.0%} of the processors' time away from this virtual machine: measure again.")
         self.data |= {"targets": [asdict(target) for target in self.targets], "notes": self.notes, "passed": passed}
         text = json.dumps(self.data, indent=1, allow_nan=True) + "\n"
         if self._arguments.json:
@@ -166,6 +174,11 @@ def load_before(seconds: float = 1.0) -> dict[str, float | str]:
         "load_average_1min": round(os.getloadavg()[0], 2),
         "priority": "real-time (chrt)" if is_real_time else "normal",
     }
+
+
+def stolen() -> tuple[float, float]:
+    """Seconds that the host of a virtual machine gave to others so far, of all cores, and the time now."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0)), time.monotonic()
 
 
 def commit() -> str:

@@ -16,6 +16,7 @@ from common.runtimes.fake import STANDING
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 BODY_PX = (90.0, 300.0)
+LASTING_S = 0.5  # inside for so long counts as an entry
 SWING = 0.2  # of the width, to either side of the zone's border in the middle
 RESTRICTED = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
 
@@ -38,13 +39,13 @@ class Walker:
         self._thread.join()
 
     def _run(self) -> None:
-        seq, began_s, was_inside = self._clock.now_ns() // 1_000_000, time.monotonic(), True
+        seq, began_s, inside = self._clock.now_ns() // 1_000_000, time.monotonic(), 0
         for frame in range(1_000_000):
             if self._over.wait(max(began_s + frame / self._fps - time.monotonic(), 0.0)):
                 return
             x = 0.5 + SWING * math.sin(2 * math.pi * (frame / self._fps / self._period_s + self._phase))
-            self.entries += x > 0.5 and not was_inside
-            was_inside = x > 0.5
+            inside = inside + 1 if x > 0.5 else 0
+            self.entries += inside == max(round(self._fps * LASTING_S), 1)
             self._bus.publish(self._poses(seq + frame, x), "poses", self._camera)
 
     def _poses(self, seq: int, x: float) -> PosesFound:

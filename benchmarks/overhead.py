@@ -73,7 +73,7 @@ def tell(report: Report, parts_ms: dict[int, dict[str, float]], crop_parse_ms: d
         ("pose", "crop + parse", *(f"{crop_parse_ms[n]:.2f}" for n in PEOPLE)),
     ]
     title = f"Milliseconds per frame (median), {report.data['settings']['model']}, {report.data['settings']['picture']}"
-    report.table(title, ("stage", "part", *(f"{n} {'person' if n == 1 else 'people'}" for n in PEOPLE)), rows)
+    report.table(title, ("stage", "part", *(crowd(n) for n in PEOPLE)), rows)
     report.data["rows"] = [
         {
             "people": n,
@@ -86,14 +86,19 @@ def tell(report: Report, parts_ms: dict[int, dict[str, float]], crop_parse_ms: d
         for n in PEOPLE
     ]
     for n in PEOPLE:
-        report.target(f"{n} people: everything but inference, of the engines' time", share[n], "<=", 0.3)
+        report.target(f"{crowd(n)}: everything but inference, of the engines' time", share[n], "<=", 0.3)
     report.target("6 people: crop + parse", crop_parse_ms[6], "<=", 1.5, "ms")
+
+
+def crowd(people: int) -> str:
+    """`1 person`, `3 people`."""
+    return f"{people} {'person' if people == 1 else 'people'}"
 
 
 def draw(report: Report, parts_ms: dict[int, dict[str, float]]) -> None:
     """The picture beside the table."""
     bars = {
-        f"{n} people": {group: sum(parts_ms[n][name] for name in names) for group, (_, names) in GROUPS.items()}
+        crowd(n): {group: sum(parts_ms[n][name] for name in names) for group, (_, names) in GROUPS.items()}
         for n in PEOPLE
     }
     title = f"One frame through posebus, {report.data['settings']['model']}, {report.data['device']['cpu']}"

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-COMMON = {"benchmark", "date", "commit", "quick", "device", "load_before", "settings", "targets", "notes", "passed"}
+COMMON = {
+    "benchmark", "date", "commit", "quick", "device", "load_before", "stolen_share", "settings", "targets", "notes", "passed",
+}  # fmt: skip
 
 
 def run_quick(name: str, folder: Path) -> dict[str, Any]:
