@@ -6,6 +6,13 @@ import redis
 
 from common.frames import store_errors
 
+# One step: between "somebody has it" and "is it we?" our own lease could end, and would look lost to another.
+_ACQUIRE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 _RENEW = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
@@ -25,6 +32,7 @@ class Leases:
         self._store = store
         self._role = role
         self._ttl_ms = round(ttl_s * 1000)
+        self._acquire = store.register_script(_ACQUIRE)
         self._renew = store.register_script(_RENEW)
         self._release = store.register_script(_RELEASE)
 
@@ -35,9 +43,7 @@ class Leases:
     def acquire(self, name: str) -> bool:
         """Take the lease if it is free; True also when it is ours already, which renews it."""
         with store_errors(self._store):
-            if self._store.set(self.key(name), self.me, nx=True, px=self._ttl_ms):
-                return True
-        return self.renew(name)
+            return bool(self._acquire(keys=[self.key(name)], args=[self.me, self._ttl_ms]))
 
     def renew(self, name: str) -> bool:
         """Hold on for another ttl_s; False when the lease is no longer ours."""

@@ -170,8 +170,11 @@ class Stage(Generic[N, S, T]):
         self.worker.alone = not self._peers
 
 
-def age_ms(service: Service, captured_at_ns: int) -> float:
-    """Age of a frame now, in milliseconds; noted in the status."""
-    age = (service.clock.now_ns() - captured_at_ns) / 1e6
-    service.status.age(age)
-    return age
+def publication_ns(service: Service, captured_at_ns: int) -> int | None:
+    """The time of publication, now, its age noted in the status; None when the work has taken until the frame was too old."""
+    now_ns = service.clock.now_ns()
+    if now_ns - captured_at_ns > service.general.max_age_s * 1e9:
+        service.status.count("stale_results")
+        return None
+    service.status.age((now_ns - captured_at_ns) / 1e6)
+    return now_ns

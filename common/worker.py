@@ -87,11 +87,13 @@ class ClaimWorker(Generic[N]):
         notice = self.inbox.take(timeout_s)
         if notice is None or self._is_stale(notice):
             return None
+        needs_pixels = self._needs_pixels(notice)
         started_s = self._clock.monotonic_s()
         wait_ms = (self._clock.now_ns() - notice.published_at_ns) / 1e6
+        if self.alone and not needs_pixels:  # nothing to fetch and nobody to share with
+            return Taken(notice, b"", max(wait_ms, 0.0), 0.0, started_s)
         try:
-            key = notice.key if self._needs_pixels(notice) else None
-            outcome, jpeg = self._claims.take(notice.camera, notice.seq, key)
+            outcome, jpeg = self._claims.take(notice.camera, notice.seq, notice.key if needs_pixels else None)
         except StoreError as error:
             self._count("store_errors")
             self._store_failed = True

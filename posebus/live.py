@@ -91,6 +91,8 @@ class SiteView:
         link = "[green]connected[/]" if self._bus.connected else f"[red]{self._bus.last_error or 'connecting'}[/]"
         parts: list[RenderableType] = [Text.from_markup(f"[bold]{title}[/]  bus {self._bus.address} {link}")]
         parts.append(_service_table(services))
+        if troubles := _troubles(services):
+            parts.append(troubles)
         if any(status.cameras for status in services if status.service == "camera"):
             parts.append(_camera_table(services))
         parts.append(_alert_panel(alerts, is_open))
@@ -106,31 +108,43 @@ def _position(status: ServiceStatus) -> tuple[int, str, str]:
 
 def _service_table(services: list[ServiceStatus]) -> Table:
     table = Table(expand=True, box=None, header_style="dim", pad_edge=False)
-    for column in ("service", "instance", "state", "model", "runtime", "per s", "age p50/p99", "dropped", "memory"):
-        table.add_column(column, no_wrap=column not in ("state",), overflow="fold" if column == "state" else "ellipsis")
+    for column in ("service", "state", "model", "device"):
+        table.add_column(column, no_wrap=column != "model", overflow="fold")  # where it is narrow, only models are folded
+    for column in ("per s", "age ms", "dropped", "MB"):
+        table.add_column(column, justify="right", no_wrap=True)
     for status in services:
         state = Text(status.state, style=_STATE_STYLE.get(status.state, ""))
-        if status.reason:
-            state.append(f" {status.reason}", style="dim")
-        if status.model_error:
-            state.append(f" model refused: {status.model_error}", style="red")
-        memory = f"{status.rss_bytes / 2**20:.0f} MB" if status.rss_bytes else ""
-        runtime = " ".join(word for word in (status.runtime, status.device) if word)
-        table.add_row(status.service, status.instance, state, status.model or "", runtime, _rate(status),
+        memory = f"{status.rss_bytes / 2**20:.0f}" if status.rss_bytes else ""
+        device = " ".join(word for word in (status.runtime, status.device) if word)
+        table.add_row(_name(status), state, status.model or "", device, _rate(status),
                       ages_text(status.ages_ms), str(dropped(status.counters) or ""), memory)  # fmt: skip
     return table
 
 
+def _troubles(services: list[ServiceStatus]) -> Text:
+    """Why services are degraded and models refused, a line each: too long for a column."""
+    lines = [f"{_name(status)}: {status.reason}" for status in services if status.reason]
+    lines += [f"{_name(status)}: model refused: {status.model_error}" for status in services if status.model_error]
+    return Text("\n".join(lines), style="yellow")
+
+
+def _name(status: ServiceStatus) -> str:
+    """The instance, after its service where it does not tell it itself."""
+    return status.instance if status.instance.startswith(status.service) else f"{status.service} {status.instance}"
+
+
 def _camera_table(services: list[ServiceStatus]) -> Table:
     table = Table(expand=True, box=None, header_style="dim", pad_edge=False)
-    for column in ("camera", "state", "fps", "frame", "reconnects", "on"):
-        table.add_column(column)
+    table.add_column("camera", no_wrap=True)
+    table.add_column("state", ratio=1, overflow="fold")
+    for column in ("fps", "reconnects", "on"):
+        table.add_column(column, justify="left" if column == "on" else "right", no_wrap=True)
     for status in services:
         for name, health in sorted(status.cameras.items() if status.service == "camera" else ()):
             state = Text(health.state, style=_STATE_STYLE.get(health.state, ""))
             if health.reason:
                 state.append(f" {health.reason}", style="dim")
-            table.add_row(name, state, f"{health.fps:.1f}", str(health.last_seq or ""), str(health.reconnects), status.instance)
+            table.add_row(name, state, f"{health.fps:.1f}", str(health.reconnects), status.instance)
     return table
 
 
@@ -166,10 +180,10 @@ def drop_reasons(counters: dict[str, int]) -> dict[str, int]:
 
 
 def ages_text(ages_ms: dict[str, float]) -> str:
-    """`12 / 40 ms`, or nothing."""
+    """`12 / 40`, or nothing."""
     if not ages_ms:
         return ""
-    return f"{ages_ms.get('p50', 0):.0f} / {ages_ms.get('p99', 0):.0f} ms"
+    return f"{ages_ms.get('p50', 0):.0f} / {ages_ms.get('p99', 0):.0f}"
 
 
 def clock_text(ns: int) -> str:

@@ -73,9 +73,9 @@ def _at(records: Sequence[FrameRecord], ns: int | None) -> FrameRecord | None:
 
 
 def _middle(records: Sequence[FrameRecord], state: str) -> FrameRecord | None:
-    """Two thirds into the time that somebody was in that state."""
+    """A third into the time that somebody was in that state."""
     there = [record for record in records if record.jpeg is not None and _has_state(record, state)]
-    return there[len(there) * 2 // 3] if there else None
+    return there[len(there) // 3] if there else None
 
 
 def _has_state(record: FrameRecord, state: str) -> bool:

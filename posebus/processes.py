@@ -33,6 +33,10 @@ class Watchdog:
         """The child has ended."""
         self._write(f"-{pid}\n")
 
+    def own(self, folder: Path) -> None:
+        """Remove this folder after our death."""
+        self._write(f"={folder}\n")
+
     def close(self) -> None:
         """No children are left: end the watchdog too."""
         with self._lock:

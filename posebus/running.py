@@ -20,16 +20,17 @@ from posebus.supervisor import Supervisor, service_specs
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the program as Ctrl-C does."""
+    """Let SIGTERM end the program as Ctrl-C does; and SIGINT too where a shell started us with it ignored."""
 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def why_unreachable(bus_url: str) -> str | None:
@@ -105,7 +106,7 @@ class RunningSite:
                 killed = self.supervisor.stop()
                 self.bus.stop(flush_s=0.2)
             if self.stack is not None:
-                self.stack.stop(1.0)
+                self.stack.stop(0.8)
         except KeyboardInterrupt:
             killed = ["everything"]
         finally:

@@ -11,7 +11,8 @@ from pathlib import Path
 from posebus.processes import Child, Watchdog, describe_exit
 
 STOP_ORDER = ("camera", "detector", "pose", "analytics")  # each stage is fed by the one before
-STOP_S = 3.5  # leaves the embedded stack its time within the five seconds of a whole stop
+STOP_S = 3.2  # leaves the embedded stack its time within the five seconds of a whole stop
+_HEAD_START_S = 0.5  # that a stage gets before the next one is told to stop too
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _LOG_BYTES = 10_000_000  # a larger log is set aside when its service starts again
 _HEALTHY_S = 20.0  # ran for so long: the next crash is a new one, not the same again
@@ -83,8 +84,9 @@ class Supervisor:
                 stage = [s.child for s in self._slots if s.child is not None and s.spec.service == service]
                 for child in stage:
                     child.terminate()
-                # An equal share of what is left: a stage that hangs cannot eat the time of those after it.
-                until = time.monotonic() + (deadline - time.monotonic()) / (len(STOP_ORDER) - i)
+                # A share of what is left: a stage that hangs cannot eat the time of those after it.
+                share_s = (deadline - time.monotonic()) / (len(STOP_ORDER) - i)
+                until = time.monotonic() + min(share_s, _HEAD_START_S)
                 for child in stage:
                     child.wait(until - time.monotonic())
             for child in self._children():

@@ -2,14 +2,16 @@
 
 Run by its path (`python -I watchdog.py`), with the read end of a pipe as stdin. The owner writes `+PID` for each child
 that it starts and `-PID` for each one that it has seen ending; each PID leads its own process group. When the pipe
-closes, the owner is dead: what is still listed gets SIGTERM in reverse order, and SIGKILL three seconds later. The
-kernel's PR_SET_PDEATHSIG is no substitute: it fires when the *thread* that started the child ends, and exists on Linux only.
+closes, the owner is dead: what is still listed gets SIGTERM in reverse order, and SIGKILL three seconds later. Then the
+folder that the owner named with `=PATH`, if it did, is removed: nothing of a trial stays on the disk. The kernel's
+PR_SET_PDEATHSIG is no substitute: it fires when the *thread* that started the child ends, and exists on Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -18,16 +20,19 @@ from collections.abc import Iterable
 GRACE_S = 3.0
 
 
-def read_children(lines: Iterable[str]) -> list[int]:
-    """The process ids still listed when the input ends, in the order in which they were started."""
+def read_orders(lines: Iterable[str]) -> tuple[list[int], str | None]:
+    """The process ids still listed when the input ends, in the order of their start, and the folder to remove."""
     children: list[int] = []
+    folder: str | None = None
     for line in lines:
-        pid = int(line[1:])
-        if line.startswith("+"):
-            children.append(pid)
-        elif pid in children:
-            children.remove(pid)
-    return children
+        sign, value = line[0], line[1:].rstrip("\n")
+        if sign == "=":
+            folder = value
+        elif sign == "+":
+            children.append(int(value))
+        elif int(value) in children:
+            children.remove(int(value))
+    return children, folder
 
 
 def end_all(children: list[int]) -> None:
@@ -56,7 +61,10 @@ def _alive(pid: int) -> bool:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    end_all(read_children(sys.stdin))
+    children, folder = read_orders(sys.stdin)
+    end_all(children)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ id = 0
 id = 0
 max_connections = 1000
 max_outgoing_packet_count = 200
-max_segment_size = 1048576
-max_segment_count = 10
+max_segment_size = 65536
+max_segment_count = 2
 [v4.1]
 name = "v4-1"
 listen = "127.0.0.1:{port}"

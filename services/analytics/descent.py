@@ -26,6 +26,8 @@ FLAT_NECK_DROP = 0.35  # enough when the ankles are seen at the height of the ne
 HIP_DROP = 0.15  # bending: 0.03; from a chair to the floor: 0.2; from standing: 0.45
 SPEED = 0.74
 SPEED_OVER_S = (0.25, 0.55)  # long enough to even out the noise of keypoints, shorter than a fall
+SPARSE_S = 0.18  # neighbours so far apart count as they are: at 5 frames a second a fall is three frames
+HOLE_S = 0.35  # neighbours further apart have a hole between them; half of it is taken for standing or lying
 LYING_DEG = 60.0  # nearer to lying than to standing, and beyond the lean of somebody who sits down (30-40)
 LYING_ASPECT = 1.0  # wider than high
 UPRIGHT_DEG = 35.0
@@ -61,7 +63,7 @@ def find_descent(samples: list[Posture], body_px: float) -> Descent | None:
     hip_drop = (now.hip_y - start.hip_y) / body_px
     if hip_drop < HIP_DROP or neck_drop < needed_drop(now, lying):
         return None
-    speed = fastest(recent, body_px, across_gaps=lying)
+    speed = fastest(recent, body_px, across_holes=lying)
     if speed < (SPEED if lying else SHORT_SPEED):
         return None
     # The top of a plateau is not the beginning: the descent starts where 5 % of it are done.
@@ -86,23 +88,25 @@ def needed_drop(now: Posture, lying: bool) -> float:
     return NECK_DROP if now.legs_px is None else FLAT_NECK_DROP
 
 
-def fastest(samples: list[Posture], body_px: float, *, across_gaps: bool) -> float:
+def fastest(samples: list[Posture], body_px: float, *, across_holes: bool) -> float:
     """Highest downward speed of the neck, body lengths a second, over SPEED_OVER_S; 0 where samples are too sparse.
 
-    across_gaps: what happened while nothing was seen took no longer than SPEED_OVER_S.
+    across_holes: where frames are missing, take the speed that the fall can have had; else the mean over the hole.
     """
     low_ns, high_ns = SPEED_OVER_S[0] * 1e9, SPEED_OVER_S[1] * 1e9
     best = 0.0
     for j in range(len(samples) - 1, 0, -1):
         later = samples[j]
         for i in range(j - 1, -1, -1):
-            apart: float = later.t_ns - samples[i].t_ns
-            if apart > high_ns:
-                if i < j - 1:
-                    break
-                apart = high_ns if across_gaps else apart
-            if apart >= low_ns:
-                best = max(best, (later.neck_y - samples[i].neck_y) / body_px / apart * 1e9)
+            took: float = later.t_ns - samples[i].t_ns
+            is_next = i == j - 1
+            if took > high_ns and not is_next:
+                break
+            if is_next and across_holes and took >= SPARSE_S * 1e9:
+                took = took if took <= HOLE_S * 1e9 else max(took / 2, low_ns)
+            elif took < low_ns:
+                continue
+            best = max(best, (later.neck_y - samples[i].neck_y) / body_px / took * 1e9)
     return best
 
 

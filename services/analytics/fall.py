@@ -124,7 +124,7 @@ class FallRule:
         posture, fall = person.samples[-1], person.fall
         assert fall is not None
         fall.neck_drop = max(fall.neck_drop, (posture.neck_y - fall.neck_from_y) / person.body_px)
-        fall.speed = max(fall.speed, descent.fastest(person.samples, person.body_px, across_gaps=False))
+        fall.speed = max(fall.speed, descent.fastest(person.samples, person.body_px, across_holes=False))
         if self._is_down(person, posture):
             person.down_seen_ns = now_ns
         elif now_ns - person.down_seen_ns >= CANCEL_S * 1e9:

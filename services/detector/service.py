@@ -10,7 +10,7 @@ from common.config import DetectorSettings
 from common.imaging import decode_jpeg
 from common.messages import FrameNotice, PeopleFound, Person, StageTiming
 from common.service import Service
-from common.stage import Stage, age_ms
+from common.stage import Stage, publication_ns
 from common.worker import Taken
 from services.detector.detect import PersonDetector, load_detector
 
@@ -43,7 +43,9 @@ def detect_frame(service: Service, taken: Taken[FrameNotice], model: PersonDetec
         Person(box_xyxy_px=tuple(box), score=score)
         for box, score in zip((found.boxes * factors).round(1).tolist(), found.scores.round(4).tolist(), strict=True)
     )
-    now_ns = service.clock.now_ns()
+    now_ns = publication_ns(service, notice.captured_at_ns)
+    if now_ns is None:
+        return
     timing = StageTiming(
         stage="detector",
         instance=service.instance,
@@ -67,4 +69,3 @@ def detect_frame(service: Service, taken: Taken[FrameNotice], model: PersonDetec
     service.bus.publish(message, "people", notice.camera)
     service.status.count("frames")
     service.status.count("people", len(people))
-    age_ms(service, notice.captured_at_ns)

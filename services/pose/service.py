@@ -10,7 +10,7 @@ from common.config import PoseSettings
 from common.imaging import decode_jpeg
 from common.messages import PeopleFound, Person, PosedPerson, PosesFound, StageTiming
 from common.service import Service
-from common.stage import Stage, age_ms
+from common.stage import Stage, publication_ns
 from common.worker import Taken
 from services.pose.estimate import PoseEstimator, load_estimator
 
@@ -48,6 +48,9 @@ def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator
     notice = taken.notice
     chosen = choose(notice.people, settings.max_people)
     posed, infer_ms = estimate(taken.jpeg, notice, chosen, model) if chosen else ((), 0.0)
+    now_ns = publication_ns(service, notice.captured_at_ns)
+    if now_ns is None:
+        return
     timing = StageTiming(
         stage="pose",
         instance=service.instance,
@@ -60,7 +63,7 @@ def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator
         camera=notice.camera,
         seq=notice.seq,
         captured_at_ns=notice.captured_at_ns,
-        published_at_ns=service.clock.now_ns(),
+        published_at_ns=now_ns,
         width_px=notice.width_px,
         height_px=notice.height_px,
         people=posed,
@@ -71,7 +74,6 @@ def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator
     service.bus.publish(message, "poses", notice.camera)
     service.status.count("frames")
     service.status.count("people", len(posed))
-    age_ms(service, notice.captured_at_ns)
 
 
 def estimate(

@@ -22,6 +22,19 @@ def frame(clock: FakeClock, seq: int = 1, camera: str = "lobby") -> FrameNotice:
     )  # fmt: skip
 
 
+@pytest.fixture
+def make_rig(stores, clock):
+    made: list[Rig] = []
+
+    def make(instance: str, url: str = stores.frames_url, **options) -> Rig:
+        made.append(Rig(url, instance, clock, **options))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.store.close()
+
+
 class Rig:
     """A worker with its counters, on a real store."""
 
@@ -45,8 +58,8 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def test_of_two_workers_one_gets_the_frame_and_its_pixels(stores, clock):
-    first, second = (Rig(stores.frames_url, name, clock) for name in "ab")
+def test_of_two_workers_one_gets_the_frame_and_its_pixels(make_rig, clock):
+    first, second = (make_rig(name) for name in "ab")
     first.frames.put("lobby", 1, b"jpg")
     for rig in (first, second):
         rig.worker.hear(frame(clock))
@@ -56,38 +69,37 @@ def test_of_two_workers_one_gets_the_frame_and_its_pixels(stores, clock):
     assert second.counts == ["claims_lost"]
 
 
-def test_a_claim_ends_so_that_the_store_does_not_fill(stores):
-    store = connect_store(stores.frames_url)
-    claims = Claims(store, "detector", "a", max_age_s=0.05)
+def test_a_claim_ends_so_that_the_store_does_not_fill(make_rig):
+    claims = Claims(make_rig("b").store, "detector", "a", max_age_s=0.05)
     assert claims.take("lobby", 1, None) == (Claim.WON, b"")
     assert claims.take("lobby", 1, None) == (Claim.LOST, b"")
     eventually(lambda: claims.take("lobby", 1, None)[0] is Claim.WON)
 
 
-def test_a_frame_whose_pixels_expired_is_counted(stores, clock):
-    rig = Rig(stores.frames_url, "a", clock)
+def test_a_frame_whose_pixels_expired_is_counted(make_rig, clock):
+    rig = make_rig("a")
     rig.worker.hear(frame(clock))
     assert rig.worker.next(0, GO) is None
     assert rig.counts == ["expired"]
 
 
-def test_a_notice_that_needs_no_pixels_is_claimed_without_them(stores, clock):
-    rig = Rig(stores.frames_url, "a", clock, needs_pixels=lambda notice: False)
+def test_a_notice_that_needs_no_pixels_is_claimed_without_them(make_rig, clock):
+    rig = make_rig("a", needs_pixels=lambda notice: False)
     rig.worker.hear(frame(clock))
     assert rig.worker.next(0, GO).jpeg == b""
 
 
 @pytest.mark.parametrize(("jump_s", "event"), [(1.5, "stale"), (-1.5, "from_the_future")])
-def test_stale_frames_and_frames_from_the_future_are_dropped_and_counted(stores, clock, jump_s, event):
-    rig = Rig(stores.frames_url, "a", clock)
+def test_stale_frames_and_frames_from_the_future_are_dropped_and_counted(make_rig, clock, jump_s, event):
+    rig = make_rig("a")
     rig.worker.hear(frame(clock))
     clock.jump(jump_s)
     assert rig.worker.next(0, GO) is None
     assert rig.counts == [event]
 
 
-def test_a_worker_with_peers_holds_back_a_part_of_its_median_service_time(stores, clock):
-    rig = Rig(stores.frames_url, "a", clock)
+def test_a_worker_with_peers_holds_back_a_part_of_its_median_service_time(make_rig, clock):
+    rig = make_rig("a")
     rig.frames.put("lobby", 1, b"jpg")
     rig.worker.hear(frame(clock))
     taken = rig.worker.next(0, GO)
@@ -103,10 +115,10 @@ def test_a_worker_with_peers_holds_back_a_part_of_its_median_service_time(stores
     assert rig.worker.next(0, GO).notice.seq == 2
 
 
-def test_a_store_that_is_gone_is_told_once_and_work_goes_on_when_it_is_back(own_stores, clock):
+def test_a_store_that_is_gone_is_told_once_and_work_goes_on_when_it_is_back(make_rig, own_stores, clock):
     part, _ = own_stores
     part.start()
-    rig = Rig(part.url, "a", clock)
+    rig = make_rig("a", part.url)
     rig.frames.put("lobby", 1, b"jpg")
     part.stop()
     rig.worker.hear(frame(clock))

@@ -154,3 +154,13 @@ def test_the_contact_sheet_shows_the_key_moments() -> None:
 def test_samples_are_spread_over_the_clip() -> None:
     captions = [words for words, _ in moments.samples(Scene(recording([]), ROOM), 3)]
     assert [words.split(" s:")[0] for words in captions] == ["room 0.6", "room 2.0", "room 3.2"]
+
+
+def test_a_machine_too_slow_for_vp8_gets_the_cheaper_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "ENCODE_S", -1.0)
+    assert scenes.write_videos([Scene(recording([]), ROOM)], tmp_path) == [tmp_path / "room.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["room.mp4"]
+
+
+def test_no_pictures_give_no_video(tmp_path: Path) -> None:
+    assert scenes.write_videos([Scene(recording([], jpegs=False), ROOM)], tmp_path) == []

@@ -138,7 +138,8 @@ def test_every_service_gets_its_name_and_health_file(tmp_path: Path) -> None:
 
 
 def test_the_watchdog_forgets_children_that_have_ended() -> None:
-    assert watchdog.read_children(["+10\n", "+11\n", "-10\n", "+12\n", "-99\n"]) == [11, 12]
+    lines = ["+10\n", "+11\n", "-10\n", "=/tmp/a b\n", "+12\n", "-99\n"]
+    assert watchdog.read_orders(lines) == ([11, 12], "/tmp/a b")
 
 
 def test_exit_codes_read_as_words() -> None:
