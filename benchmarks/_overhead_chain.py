@@ -24,7 +24,7 @@ from common import messages
 from common.bus import Bus
 from common.claims import Claim, Claims
 from common.clock import StoreClock
-from common.config import AnalyticsSettings, CameraSettings, DetectorSettings, PoseSettings, ZoneSettings
+from common.config import AnalyticsSettings, CameraSettings, DetectorSettings, PoseSettings, SiteSettings, ZoneSettings
 from common.frames import FrameStore, connect_store
 from common.messages import FrameNotice, PeopleFound, Person, PosesFound
 from common.runtimes.base import Batch, Outputs
@@ -216,7 +216,9 @@ class Chain:
         return Taken(notice, jpeg, 0.0, 0.0, started_s)
 
     def _service(self, topic: str) -> Service:
-        service = SimpleNamespace(clock=self._clock, instance="one", bus=self._lines[topic], status=self._status())
+        service = SimpleNamespace(
+            clock=self._clock, instance="one", bus=self._lines[topic], status=self._status(), general=SiteSettings(max_age_s=30)
+        )
         return cast(Service, service)
 
     def _status(self) -> StatusReporter:

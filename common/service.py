@@ -253,7 +253,8 @@ def run_service(name: str, run: Callable[[Service], None]) -> int:
         sys.stderr.write(f"posebus {name}: {error}\n")
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: service.stopping.set())
+        # On a thread: the main thread may hold the event's own lock, inside wait(), when the signal comes.
+        signal.signal(number, lambda _number, _frame: threading.Thread(target=service.stopping.set).start())
     path = health.health_file(name)
     health.touch(path)
     try:
