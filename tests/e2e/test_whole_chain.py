@@ -1,4 +1,4 @@
-"""The whole chain at the bus, camera to alert: what must stop nothing, and what must heal by itself. The network is the fake one."""
+"""The whole chain at the bus, camera to alert: what must stop nothing, and what must heal by itself, on the fake network."""
 
 from __future__ import annotations
 
