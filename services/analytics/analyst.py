@@ -21,7 +21,7 @@ STANDBY_FRAMES = 400
 SAVE_S = 1.0
 
 Count = Callable[[str, int], None]
-Submit = Callable[[str, bytes, "Outcome | None", After], None]
+Submit = Callable[[str, int, bytes, "Outcome | None", After], None]
 Publish = Callable[[TracksUpdated], None]
 
 
@@ -31,6 +31,7 @@ class Watched:
 
     pipeline: CameraPipeline
     order: Reorder[PosesFound]
+    turn: int  # of the change that made it ours
     saved_s: float
     told: Counter[str] = field(default_factory=Counter)
 
@@ -38,7 +39,7 @@ class Watched:
 class Analyst:
     """Analyses the cameras that are ours, and remembers the last seconds of the others, to take over without a gap.
 
-    publish: sends tracks. submit(camera, state, outcome, after): commits. count(name, n): counters of the status.
+    publish: sends tracks. submit(camera, turn, state, outcome, after): commits. count(name, n): counters of the status.
     """
 
     def __init__(
@@ -63,23 +64,23 @@ class Analyst:
         for name in [name for name in self._watched if name not in wanted]:
             watched = self._watched.pop(name)
             outcome = watched.pipeline.close("camera removed")
-            self._submit(name, watched.pipeline.dump(), outcome, "remove")
+            self._submit(name, watched.turn, watched.pipeline.dump(), outcome, "remove")
         for name, watched in self._watched.items():
             watched.order.window_s = settings.reorder_ms / 1e3
             if (wanted[name], settings) != (self._cameras.get(name), self._settings):
                 outcome = watched.pipeline.configure(wanted[name], settings)
-                self._submit(name, watched.pipeline.dump(), outcome, "keep")
+                self._submit(name, watched.turn, watched.pipeline.dump(), outcome, "keep")
         self._cameras, self._settings = wanted, settings
         self._standby = {name: kept for name, kept in self._standby.items() if name in wanted}
 
     def change(self, change: Change) -> None:
         """Take or leave a camera, as the keeper says."""
         if change.kind == "own":
-            self._take(change.camera, change.state)
+            self._take(change)
         elif change.kind == "hand_back":
             watched = self._watched.pop(change.camera, None)
             if watched is not None:
-                self._submit(change.camera, watched.pipeline.dump(), None, "release")
+                self._submit(change.camera, watched.turn, watched.pipeline.dump(), None, "release")
         else:
             self._watched.pop(change.camera, None)
 
@@ -117,21 +118,23 @@ class Analyst:
     def finish(self) -> None:
         """Hand everything back."""
         for camera, watched in self._watched.items():
-            self._submit(camera, watched.pipeline.dump(), None, "release")
+            self._submit(camera, watched.turn, watched.pipeline.dump(), None, "release")
         self._watched.clear()
 
-    def _take(self, camera: str, state: bytes | None) -> None:
+    def _take(self, change: Change) -> None:
+        camera, state = change.camera, change.state
         settings = self._cameras.get(camera)
         if settings is None:  # removed while it was being taken
             pipeline = CameraPipeline(self._site, CameraSettings(name=camera, source=""), self._settings)
             if state is not None:
                 pipeline.load(state)
-            self._submit(camera, pipeline.dump(), pipeline.close("camera removed"), "remove")
+            outcome = pipeline.close("camera removed")
+            self._submit(camera, change.turn, pipeline.dump(), outcome, "remove")
             return
         pipeline = CameraPipeline(self._site, settings, self._settings)
         if state is not None and not pipeline.load(state):
             self._count("states_unreadable", 1)
-        watched = Watched(pipeline, Reorder(self._settings.reorder_ms / 1e3), self._clock.monotonic_s())
+        watched = Watched(pipeline, Reorder(self._settings.reorder_ms / 1e3), change.turn, self._clock.monotonic_s())
         self._watched[camera] = watched
         self._save(camera, watched, pipeline.configure(settings, self._settings))
         missed = sorted(self._standby.get(camera, ()), key=lambda poses: poses.seq)
@@ -171,7 +174,7 @@ class Analyst:
 
     def _save(self, camera: str, watched: Watched, outcome: Outcome) -> None:
         watched.saved_s = self._clock.monotonic_s()
-        self._submit(camera, watched.pipeline.dump(), outcome, "keep")
+        self._submit(camera, watched.turn, watched.pipeline.dump(), outcome, "keep")
 
     def _tell_counters(self, watched: Watched) -> None:
         for name, value in watched.order.counters.items():

@@ -17,6 +17,7 @@ from services.analytics.posture import TORSO, Posture, stature
 
 HISTORY_S = 2.0  # of postures; longer than descent.WINDOW_S and GAP_S
 BODY_EVERY_S, BODY_SAMPLES, BODY_QUANTILE = 0.1, 30, 0.8  # stature is learnt from 3 s of being upright
+BODY_OLD_S = 10.0  # a stature that was not seen for so long is learnt anew
 BODY_MIN = 3  # samples before a stature is believed
 STILL = 0.2  # body lengths; keypoints of somebody lying jitter by about half of it
 MOVING_S = 1.5  # who stays down that much longer is helpless although moving
@@ -98,7 +99,12 @@ class FallRule:
         person.samples = [s for s in person.samples if s.t_ns >= oldest_ns]
         person.samples.append(posture)
         learnt_ns = person.bodies[-1][0] if person.bodies else 0
-        standing = posture.tilt_deg is not None and posture.tilt_deg < 30.0 and person.state in ("normal", "recovered")
+        if posture.t_ns - learnt_ns > BODY_OLD_S * 1e9:
+            person.bodies = []
+        # Somebody who lies along the view looks upright and small: that is no stature to learn.
+        short = bool(person.bodies) and descent.is_shortened(posture, person.body_px)
+        upright = posture.tilt_deg is not None and posture.tilt_deg < 30.0
+        standing = upright and not short and person.state in ("normal", "recovered")
         size = stature(posture) if standing and posture.t_ns - learnt_ns >= BODY_EVERY_S * 0.99e9 else None
         if size is not None:
             person.bodies = [*person.bodies[1 - BODY_SAMPLES :], (posture.t_ns, size)]

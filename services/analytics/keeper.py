@@ -44,6 +44,7 @@ class Job:
     """What is to be committed for one camera, and said once it is."""
 
     state: bytes
+    turn: int
     alerts: list[Alert] = field(default_factory=list)
     states: dict[str, RuleState] = field(default_factory=dict)
     occupancy: dict[str, Occupancy] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Owned:
     """A camera that is ours as far as we know."""
 
     renewed_s: float
+    turn: int  # counts takings: what a former taking wants to commit must not overwrite what others wrote since
     written: set[bytes]  # digests of states that we wrote, or may have written
 
 
@@ -65,6 +67,7 @@ class Change:
 
     kind: Literal["own", "hand_back", "drop"]
     camera: str
+    turn: int
     state: bytes | None = None
 
 
@@ -92,6 +95,7 @@ class Keeper:
         self._wake = threading.Event()
         self._stopping = False
         self._retry_s = 0.0
+        self._turn = 0
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -111,10 +115,14 @@ class Keeper:
             self._status.camera(camera, None)
         self._wake.set()
 
-    def submit(self, camera: str, state: bytes, outcome: Outcome | None = None, *, after: After = "keep") -> None:
-        """Commit as soon as possible. Newer states replace those that wait, alerts add up."""
+    def submit(
+        self, camera: str, turn: int, state: bytes, outcome: Outcome | None = None, *, after: After = "keep"
+    ) -> None:  # fmt: skip
+        """Commit as soon as possible. Newer states replace those that wait, alerts add up. turn: of the change `own`."""
         with self._lock:
-            job = self._jobs.setdefault(camera, Job(state))
+            job = self._jobs.get(camera)
+            if job is None or job.turn != turn:
+                job = self._jobs[camera] = Job(state, turn)
             job.state, job.after = state, after
             if outcome is not None:
                 job.alerts.extend(outcome.alerts)
@@ -175,13 +183,14 @@ class Keeper:
                 with self._lock:
                     later = self._jobs.get(camera)
                     if later is not None:
-                        job = _merged(job, later)
+                        job = _merged(job, later) if later.turn == job.turn else later
                     self._jobs[camera] = job
                 raise
 
     def _commit(self, camera: str, job: Job) -> None:
         owned = self._owned.get(camera)
-        if owned is None:
+        if owned is None or owned.turn != job.turn:
+            self._status.count("alerts_superseded", len(job.alerts))
             return
         digest = _digest(job.state)
         # Noted before: a commit whose answer is lost may have been written.
@@ -246,7 +255,7 @@ class Keeper:
         self._owned.pop(camera, None)
         self._giving.discard(camera)
         log.warning("event=lease_lost camera=%s owner=%s alerts_left_to_it=%d", camera, self._leases.owner(camera), lost)
-        self._tell(Change("drop", camera))
+        self._tell(Change("drop", camera, self._turn))
         self._show(camera)
 
     def _step(self, now_s: float) -> None:
@@ -264,7 +273,7 @@ class Keeper:
         surplus = [camera for camera in self._owned if camera in wanted and camera not in self._giving]
         if len(surplus) > share:
             self._giving.add(surplus[-1])
-            self._tell(Change("hand_back", surplus[-1]))
+            self._tell(Change("hand_back", surplus[-1], self._turn))
 
     def _members(self) -> int:
         """How many replicas are alive."""
@@ -293,9 +302,10 @@ class Keeper:
         with store_errors(self._store):
             state = self._store.get(state_key(camera))
         assert state is None or isinstance(state, bytes)
-        self._owned[camera] = Owned(now_s, {_digest(state)} if state is not None else set())
+        self._turn += 1
+        self._owned[camera] = Owned(now_s, self._turn, {_digest(state)} if state is not None else set())
         log.info("event=camera_owned camera=%s state_bytes=%d", camera, len(state or b""))
-        self._tell(Change("own", camera, state))
+        self._tell(Change("own", camera, self._turn, state))
         self._status.camera(camera, CameraHealth(state="owned"))
 
     def _tell(self, change: Change) -> None:
@@ -315,6 +325,6 @@ def _digest(state: bytes) -> bytes:
 
 def _merged(first: Job, then: Job) -> Job:
     return Job(
-        then.state, [*first.alerts, *then.alerts][-MAX_ALERTS:], {**first.states, **then.states},
+        then.state, then.turn, [*first.alerts, *then.alerts][-MAX_ALERTS:], {**first.states, **then.states},
         {**first.occupancy, **then.occupancy}, first.cleared | then.cleared, then.after,
     )  # fmt: skip

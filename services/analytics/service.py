@@ -125,8 +125,8 @@ class Worker:
         self._service.bus.publish(tracks, "tracks", tracks.camera)
         self._service.status.age((tracks.published_at_ns - tracks.captured_at_ns) / 1e6)
 
-    def _submit(self, camera: str, state: bytes, outcome: Outcome | None, after: After) -> None:
-        self._keeper.submit(camera, state, outcome, after=after)
+    def _submit(self, camera: str, turn: int, state: bytes, outcome: Outcome | None, after: After) -> None:
+        self._keeper.submit(camera, turn, state, outcome, after=after)
 
 
 def run(service: Service) -> None:

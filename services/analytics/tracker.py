@@ -103,19 +103,20 @@ class Tracker:
         predicted = motion.to_boxes(np.array([track.axes for track in tracks]))
         unseen = np.array([track.unseen_s for track in tracks])
         cost = 1.0 - iou(predicted, boxes) + 0.1 * np.minimum(unseen, 1.0)[:, None]
-        distance = self._distances(predicted, boxes, keep, now_ns)
         confident = scores >= CONFIDENT
         recent = np.array([t.unseen_s < 1.0 or t.track_id in keep for t in tracks])
         named = np.array([t.track_id > 0 for t in tracks])
         everyone = np.ones(len(tracks), dtype=bool)
-        for table, rows, columns, limit in (
-            (cost, everyone, confident, 1.0 - OVERLAP_MIN),
-            (cost, recent, ~confident, 1.0 - OVERLAP_MIN),
-            (distance, named, confident, 1.0),
-        ):
+        for rows, columns, by_distance in (
+            (everyone, confident, False), (recent, ~confident, False), (named, confident, True),
+        ):  # fmt: skip
             left = [i for i in np.flatnonzero(rows).tolist() if i not in found]
             taken = set(found.values())
             free = [j for j in np.flatnonzero(columns).tolist() if j not in taken]
+            if not left or not free:
+                continue
+            table = self._distances(predicted, boxes, keep, now_ns) if by_distance else cost
+            limit = 1.0 if by_distance else 1.0 - OVERLAP_MIN
             for i, j in assign(table[np.ix_(left, free)], limit):
                 found[left[i]] = free[j]
         return found

@@ -62,9 +62,10 @@ def test_getting_up_resolves_the_fall() -> None:
 
 def test_the_alert_tells_its_evidence_in_values_and_in_a_sentence() -> None:
     ((_, alert),) = analyse(shoot(FALLS["sideways_right"], 10))
-    assert 0.45 < alert.evidence["neck_drop_body_lengths"] < 1.0
-    assert 0.74 <= alert.evidence["speed_body_lengths_s"] < 3.0
-    assert alert.evidence["tilt_deg"] >= 60
+    values = {name: float(value) for name, value in alert.evidence.items()}
+    assert 0.45 < values["neck_drop_body_lengths"] < 1.0
+    assert 0.74 <= values["speed_body_lengths_s"] < 3.0
+    assert values["tilt_deg"] >= 60
     assert alert.message.startswith("Person 1 fell in view of camera lobby")
     assert alert.message.endswith(".")
     assert alert.box_xyxy_norm is not None
@@ -142,8 +143,15 @@ def test_a_person_out_of_a_bad_skeleton_is_judged_by_the_box() -> None:
     assert [events(analyse(shoot(scene, 15, blurred, seed))) for seed in SEEDS] == [["raised"]] * 3
 
 
-@pytest.mark.parametrize("fps", [10, 15, 30])
-def test_a_third_of_the_frames_may_be_missing(fps: int) -> None:
-    for name in ("sideways_right", "towards", "away"):
-        for seed in SEEDS:
-            assert events(analyse(shoot(FALLS[name], fps, replace(REAL, dropped=0.3), seed))) == ["raised"]
+@pytest.mark.parametrize("fps", [8, 10, 15, 30])
+@pytest.mark.parametrize("name", ["sideways_right", "sideways_left", "towards", "oblique"])
+def test_a_third_of_the_frames_may_be_missing(name: str, fps: int) -> None:
+    for seed in SEEDS:
+        assert events(analyse(shoot(FALLS[name], fps, replace(REAL, dropped=0.3), seed))) == ["raised"]
+
+
+@pytest.mark.parametrize("name", ["lie_down_slowly", "sit_hard", "tie_shoes_side", "walk"])
+@pytest.mark.parametrize("fps", [5, 10])
+def test_missing_frames_make_no_fall_of_daily_life(name: str, fps: int) -> None:
+    for seed in SEEDS:
+        assert analyse(shoot(DAILY[name], fps, replace(REAL, dropped=0.4), seed)) == []
