@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from common.clock import Clock
 from common.config import AnalyticsSettings, CameraSettings
 from common.messages import PosesFound, StageTiming, TracksUpdated
-from services.analytics.keeper import After, Change
+from services.analytics.jobs import After, Change
 from services.analytics.pipeline import CameraPipeline, Outcome
 from services.analytics.reorder import Reorder
 

@@ -6,13 +6,10 @@ is said on the bus about an alert before it is committed. While the store is gon
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import queue
 import threading
-from dataclasses import dataclass, field
-from typing import Literal
 
 import redis
 
@@ -20,9 +17,10 @@ from common.bus import Bus
 from common.clock import Clock
 from common.frames import StoreError, store_errors
 from common.leases import Leases
-from common.messages import Alert, CameraHealth, Occupancy, RuleState
+from common.messages import CameraHealth
 from common.outbox import Outbox
 from common.status import StatusReporter
+from services.analytics.jobs import MAX_ALERTS, After, Change, Job, Owned, digest_of, merged, state_key
 from services.analytics.pipeline import Outcome
 
 log = logging.getLogger(__name__)
@@ -34,46 +32,6 @@ RENEW_S = 1.0
 MEMBER_TTL_S = 3.0
 ORPHAN_S = 0.5  # a camera beyond our fair share is taken when nobody wanted it for so long
 RETRY_S = 0.5
-MAX_ALERTS = 1_000  # kept per camera while the store is gone
-
-After = Literal["keep", "release", "remove"]
-
-
-@dataclass
-class Job:
-    """What is to be committed for one camera, and said once it is."""
-
-    state: bytes
-    turn: int
-    alerts: list[Alert] = field(default_factory=list)
-    states: dict[str, RuleState] = field(default_factory=dict)
-    occupancy: dict[str, Occupancy] = field(default_factory=dict)
-    cleared: set[str] = field(default_factory=set)
-    after: After = "keep"
-
-
-@dataclass
-class Owned:
-    """A camera that is ours as far as we know."""
-
-    renewed_s: float
-    turn: int  # counts takings: what a former taking wants to commit must not overwrite what others wrote since
-    written: set[bytes]  # digests of states that we wrote, or may have written
-
-
-@dataclass(frozen=True)
-class Change:
-    """For the analysing thread: a camera is ours from this state on, is to be handed back, or is gone."""
-
-    kind: Literal["own", "hand_back", "drop"]
-    camera: str
-    turn: int
-    state: bytes | None = None
-
-
-def state_key(camera: str) -> str:
-    """Where a camera's state lies in the store."""
-    return f"analytics:state:{camera}"
 
 
 class Keeper:
@@ -183,7 +141,7 @@ class Keeper:
                 with self._lock:
                     later = self._jobs.get(camera)
                     if later is not None:
-                        job = _merged(job, later) if later.turn == job.turn else later
+                        job = merged(job, later) if later.turn == job.turn else later
                     self._jobs[camera] = job
                 raise
 
@@ -192,7 +150,7 @@ class Keeper:
         if owned is None or owned.turn != job.turn:
             self._status.count("alerts_superseded", len(job.alerts))
             return
-        digest = _digest(job.state)
+        digest = digest_of(job.state)
         # Noted before: a commit whose answer is lost may have been written.
         before = set(owned.written)
         owned.written.add(digest)
@@ -239,7 +197,7 @@ class Keeper:
             return False
         with store_errors(self._store):
             state = self._store.get(state_key(camera))
-        if (state is None and not owned.written) or (isinstance(state, bytes) and _digest(state) in owned.written):
+        if (state is None and not owned.written) or (isinstance(state, bytes) and digest_of(state) in owned.written):
             self._status.count("leases_regained")
             return True
         self._leases.release(camera)
@@ -303,7 +261,7 @@ class Keeper:
             state = self._store.get(state_key(camera))
         assert state is None or isinstance(state, bytes)
         self._turn += 1
-        self._owned[camera] = Owned(now_s, self._turn, {_digest(state)} if state is not None else set())
+        self._owned[camera] = Owned(now_s, self._turn, {digest_of(state)} if state is not None else set())
         log.info("event=camera_owned camera=%s state_bytes=%d", camera, len(state or b""))
         self._tell(Change("own", camera, self._turn, state))
         self._status.camera(camera, CameraHealth(state="owned"))
@@ -317,14 +275,3 @@ class Keeper:
             is_wanted = camera in self._wanted
         reason = f"owned by {owner}" if owner else "nobody owns it yet"
         self._status.camera(camera, CameraHealth(state="waiting", reason=reason) if is_wanted else None)
-
-
-def _digest(state: bytes) -> bytes:
-    return hashlib.sha256(state).digest()
-
-
-def _merged(first: Job, then: Job) -> Job:
-    return Job(
-        then.state, then.turn, [*first.alerts, *then.alerts][-MAX_ALERTS:], {**first.states, **then.states},
-        {**first.occupancy, **then.occupancy}, first.cleared | then.cleared, then.after,
-    )  # fmt: skip

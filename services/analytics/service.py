@@ -12,7 +12,8 @@ from common.messages import PosesFound, TracksUpdated
 from common.outbox import OutboxPublisher
 from common.service import Service
 from services.analytics.analyst import Analyst
-from services.analytics.keeper import After, Keeper
+from services.analytics.jobs import After
+from services.analytics.keeper import Keeper
 from services.analytics.pipeline import Outcome
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import redis
 from common.bus import Bus
 from common.config import CameraSettings, PosebusConfig, ZoneSettings
 from common.messages import Alert, Occupancy, PosesFound, RuleState, ServiceStatus, TracksUpdated
-from services.analytics.keeper import state_key
+from services.analytics.jobs import state_key
 from tests import parts
 from tests.conftest import MakeBus, StartService, Stores
 from tests.replay.figures import PERFECT, START_NS, chain, film, stand, topple
