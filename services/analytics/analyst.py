@@ -12,7 +12,7 @@ from common.config import AnalyticsSettings, CameraSettings
 from common.messages import PosesFound, StageTiming, TracksUpdated
 from services.analytics.jobs import After, Change
 from services.analytics.pipeline import CameraPipeline, Outcome
-from services.analytics.reorder import Reorder
+from services.analytics.reorder import Reorder, Workers
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Watched:
     order: Reorder[PosesFound]
     turn: int  # of the change that made it ours
     saved_s: float
+    workers: Workers = field(default_factory=Workers)
     told: Counter[str] = field(default_factory=Counter)
 
 
@@ -66,7 +67,6 @@ class Analyst:
             outcome = watched.pipeline.close("camera removed")
             self._submit(name, watched.turn, watched.pipeline.dump(), outcome, "remove")
         for name, watched in self._watched.items():
-            watched.order.window_s = settings.reorder_ms / 1e3
             if (wanted[name], settings) != (self._cameras.get(name), self._settings):
                 outcome = watched.pipeline.configure(wanted[name], settings)
                 self._submit(name, watched.turn, watched.pipeline.dump(), outcome, "keep")
@@ -97,7 +97,11 @@ class Analyst:
         if abs(age_s) > self.max_age_s:
             self._count("stale" if age_s > 0 else "from_the_future", 1)
             return
-        self._analyse(poses.camera, watched, watched.order.push(poses, self._clock.monotonic_s()))
+        now_s = self._clock.monotonic_s()
+        way = tuple(timing.instance for timing in poses.stages if timing.stage in ("detector", "pose"))
+        may_overtake = watched.workers.may_overtake(way, now_s)
+        watched.order.window_s = self._settings.reorder_ms / 1e3 if may_overtake else 0.0
+        self._analyse(poses.camera, watched, watched.order.push(poses, now_s))
 
     def poll(self) -> None:
         """Do what is due without a message: gaps given up, silence, the save of each second."""

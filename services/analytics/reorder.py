@@ -26,6 +26,24 @@ class Sequenced(Protocol):
 T = TypeVar("T", bound=Sequenced)
 
 
+class Workers:
+    """Which workers answered for a camera in the last keep_s seconds.
+
+    One worker publishes its frames in order, so while all frames come by the same detector and the same pose worker, a gap is a
+    frame that was passed over, and waiting for it would only make the next ones late.
+    """
+
+    def __init__(self, keep_s: float = 10.0) -> None:
+        self._keep_s = keep_s
+        self._seen_s: dict[tuple[str, ...], float] = {}
+
+    def may_overtake(self, way: tuple[str, ...], now_s: float) -> bool:
+        """Note the instances that a frame came by, and tell whether others have been seen lately. An empty way is unknown."""
+        self._seen_s[way] = now_s
+        self._seen_s = {known: seen_s for known, seen_s in self._seen_s.items() if now_s - seen_s <= self._keep_s}
+        return len(self._seen_s) > 1 or not way
+
+
 class Reorder(Generic[T]):
     """Re-orders by `seq`. Not thread-safe; `now_s` is any monotonic clock in seconds.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analytics.reorder import Reorder
+from services.analytics.reorder import Reorder, Workers
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,13 @@ def test_whatever_the_delays_within_the_window_nothing_is_lost(delays: list[floa
     released += numbers(order.poll(1e9))
     assert released == list(range(len(delays)))
     assert not order.counters
+
+
+def test_while_one_worker_a_stage_answers_nothing_can_be_overtaken() -> None:
+    workers = Workers(keep_s=10.0)
+    assert not workers.may_overtake(("d1", "p1"), 0.0)
+    assert not workers.may_overtake(("d1", "p1"), 5.0)
+    assert workers.may_overtake(("d2", "p1"), 6.0)
+    assert workers.may_overtake(("d1", "p1"), 7.0)
+    assert not workers.may_overtake(("d1", "p1"), 16.5)
+    assert workers.may_overtake((), 17.0)
