@@ -109,6 +109,7 @@ class Bus:
         self._handlers: list[tuple[tuple[str, ...], str, int, Handler]] = []
         self._retained: dict[str, _Retained] = {}
         self._mids: dict[int, str] = {}
+        self._refused_mids: collections.deque[int] = collections.deque(maxlen=256)
         self._early: collections.deque[int] = collections.deque(maxlen=256)  # acknowledged before publish() returned
         self._unconfirmed: dict[bytes, mqtt.MQTTMessageInfo] = {}
         self._queued = 0
@@ -322,10 +323,14 @@ class Bus:
                 del self._retained[topic]
         self._send_pending(topic)
 
-    def _on_publish(self, client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+    def _on_publish(self, client: mqtt.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         if client is not self._client:
             return
         with self._lock:
+            if getattr(reason, "is_failure", False):  # MQTT 5 only: 3.1.1 has no way to say no
+                self.counters["refused"] += 1
+                self._refused_mids.append(mid)
+                self._failed(f"{self.address} refused a message: {reason}; check the access rights of this account")
             topic = self._mids.pop(mid, None)
             if topic is None:
                 self._early.append(mid)
@@ -351,6 +356,10 @@ class Bus:
             info.wait_for_publish(timeout_s)
             done = info.is_published()
         except (ValueError, RuntimeError):
+            return False
+        if done and info.mid in self._refused_mids:
+            with self._lock:
+                self._refused_mids.remove(info.mid)  # ids come round again
             return False
         if not done:
             with self._lock:

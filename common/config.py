@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -161,6 +162,8 @@ PARTS: dict[str, type[Settings]] = {
 
 S = TypeVar("S", bound=Settings)
 
+_CREDENTIAL = re.compile(r"://[^/\s]*@")  # addresses may hold passwords; errors end up in logs
+
 
 def _unique(names: list[str], what: str) -> None:
     for name in names:
@@ -223,7 +226,8 @@ def _explain(path: Path, root: yaml.Node | None, problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         reason = "unknown key; see `posebus config schema` for those that exist"
     value = problem.get("input")
-    shown = "" if isinstance(value, dict | list | tuple) or problem["type"] == "missing" else f" (got {value!r})"
+    hidden = problem["type"] in ("missing", "extra_forbidden") or isinstance(value, dict | list | tuple)
+    shown = "" if hidden else f" (got {_CREDENTIAL.sub('://***@', repr(value))})"
     return f"{path}:{line}: {key}: {reason}{shown}"
 
 

@@ -50,14 +50,20 @@ class LatestInbox(Generic[F]):
             return len(self._slots)
 
     def put(self, message: F, *, hold_back_s: float = 0.0) -> None:
-        """Offer a message; an older one of the same camera is dropped. hold_back_s: not to be taken before so long."""
+        """Offer a message; an older one of the same camera is dropped.
+
+        hold_back_s: not to be taken before so long. A message that replaces another is due when that one was: else a camera
+        faster than the hold-back would never be due.
+        """
+        due_s = self._monotonic_s() + hold_back_s
         with self._changed:
             slot = self._slots.get(message.camera)
             if slot is not None:
                 self.counters["superseded"] += 1
                 if slot.message.seq >= message.seq:
                     return
-            self._slots[message.camera] = _Slot(message, self._monotonic_s() + hold_back_s)
+                due_s = min(due_s, slot.due_s)
+            self._slots[message.camera] = _Slot(message, due_s)
             self._changed.notify()
 
     def take(self, timeout_s: float) -> F | None:

@@ -234,8 +234,7 @@ def encode(message: Struct) -> bytes:
 def decode(kind: type[M], payload: bytes) -> M:
     """Decode a payload as `kind`.
 
-    Raises PayloadError on anything else: other bytes, another type, another version, a missing field, numbers that are
-    not finite.
+    Raises PayloadError on anything else: other bytes, another type, another version, a missing field.
     """
     try:
         if kind in STAGE_MESSAGES:

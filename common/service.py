@@ -175,7 +175,11 @@ class Service:
         seen: list[str] = []
 
         def on_message(message: ConfigPart | None, _levels: tuple[str, ...]) -> None:
-            if message is None or message.revision in seen[-1:]:
+            if message is None:
+                return
+            if message.revision in seen[-1:]:  # the one in force, perhaps again after one that was refused
+                if hasattr(self, "status"):
+                    self.status.sound(f"config/{part}")
                 return
             try:
                 settings = config.parse_part(kind, message)
@@ -198,14 +202,20 @@ class Service:
         while not self.stopping.wait(1.0):
             health.touch(path)
             since_status, since_clock = since_status + 1.0, since_clock + 1.0
-            if (since_clock >= CLOCK_INTERVAL_S or self._clock_is_off()) and self._sync_clock():
-                since_clock = 0.0
-                self.status.set(clock_error_ms=self.clock_error_ms)
-            if since_status >= STATUS_INTERVAL_S:
-                since_status = 0.0
-                for name, value in self.bus.counters.items():
-                    self.status.count(f"bus_{name}", value - self.status.counters.get(f"bus_{name}", 0))
-                self.status.interval()
+            try:
+                if (since_clock >= CLOCK_INTERVAL_S or self._clock_is_off()) and self._sync_clock():
+                    since_clock = 0.0
+                    self.status.set(clock_error_ms=self.clock_error_ms)
+                if since_status >= STATUS_INTERVAL_S:
+                    since_status = 0.0
+                    self._report()
+            except Exception:  # without this thread the service would look dead
+                log.exception("housekeeping failed")
+
+    def _report(self) -> None:
+        for name, value in tuple(self.bus.counters.items()):
+            self.status.count(f"bus_{name}", value - self.status.counters.get(f"bus_{name}", 0))
+        self.status.interval()
 
     def _clock_is_off(self) -> bool:
         """After a step of the store's clock, services that still had the old time would drop each other's frames."""

@@ -14,14 +14,17 @@ from common.frames import StoreError
 from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus
 from common.model_slot import ModelSlot
 from common.runtimes.base import Engine
-from common.service import Service
+from common.service import STATUS_INTERVAL_S, Service
 from common.worker import ClaimWorker, Taken
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 RELOAD_AFTER = 5  # failures in a row: the device may have been lost
+RELOAD_EVERY_S = 10.0
+PAUSE_MAX_S = 2.0
 LOG_INTERVAL_S = 60.0
+PEER_SILENT_S = 3 * STATUS_INTERVAL_S
 
 
 class StageModel(Protocol):
@@ -64,9 +67,10 @@ class Stage(Generic[N, S, T]):
         self._handle: Callable[[Taken[N], T, S], None] = handle
         self._settings: S
         self._active: ActiveModel | None = None
-        self._peers: set[str] = set()
+        self._peers: dict[str, float] = {}  # instance -> when it last spoke, monotonic
         self._failures = 0
         self._failed_log_s = -LOG_INTERVAL_S
+        self._reload_s = -RELOAD_EVERY_S
         status = service.status
         self.worker: ClaimWorker[N] = ClaimWorker(
             Claims(service.frames.store, service.name, service.instance, max_age_s=service.general.max_age_s),
@@ -89,6 +93,7 @@ class Stage(Generic[N, S, T]):
         service.bus.subscribe(lambda message, levels: self.worker.hear(message), topic, "+")
         try:
             while not service.stopping.is_set():
+                self._count_peers()
                 model = self.slot.current()
                 if model is None:
                     service.stopping.wait(0.05)
@@ -103,21 +108,28 @@ class Stage(Generic[N, S, T]):
         try:
             self._handle(taken, model, self._settings)
         except Exception as error:  # one bad frame, or a lost device, must not end the service
-            self._failures += 1
-            self._service.status.count("frame_errors")
-            self._service.status.degraded(f"frame of camera {taken.notice.camera!r}: {error}", about="frames")
-            now = time.monotonic()
-            if now - self._failed_log_s >= LOG_INTERVAL_S:
-                self._failed_log_s = now
-                log.exception("frame failed camera=%s seq=%d", taken.notice.camera, taken.notice.seq)
-            if self._failures == RELOAD_AFTER:
-                self._request()
-        else:
-            if self._failures:
-                self._service.status.sound("frames")
-            self._failures = 0
-        finally:
-            self.worker.done(taken)
+            self._failed(taken, error)
+            return
+        if self._failures:
+            self._service.status.sound("frames")
+        self._failures = 0
+        self.worker.done(taken)  # of good frames only: one that fails at once would win every claim from its peers
+
+    def _failed(self, taken: Taken[N], error: Exception) -> None:
+        """Say it, and when it goes on so, load the model again and leave the frames to other workers for a while."""
+        self._failures += 1
+        self._service.status.count("frame_errors")
+        self._service.status.degraded(f"frame of camera {taken.notice.camera!r}: {error}", about="frames")
+        now = time.monotonic()
+        if now - self._failed_log_s >= LOG_INTERVAL_S:
+            self._failed_log_s = now
+            log.error("frame failed camera=%s seq=%d", taken.notice.camera, taken.notice.seq, exc_info=error)
+        if self._failures < RELOAD_AFTER:
+            return
+        if now - self._reload_s >= RELOAD_EVERY_S:
+            self._reload_s = now
+            self._request()
+        self._service.stopping.wait(min(0.05 * self._failures, PAUSE_MAX_S))
 
     def _on_active(self, message: ActiveModel | None, _levels: tuple[str, ...]) -> None:
         self._active = message
@@ -164,10 +176,14 @@ class Stage(Generic[N, S, T]):
         if instance == self._service.instance:
             return
         if status is None or status.state == "offline":
-            self._peers.discard(instance)
+            self._peers.pop(instance, None)
         else:
-            self._peers.add(instance)
-        self.worker.alone = not self._peers
+            self._peers[instance] = time.monotonic()
+
+    def _count_peers(self) -> None:
+        """Without a peer that spoke lately we are alone; a retained status may be of one that died unheard."""
+        limit_s = time.monotonic() - PEER_SILENT_S
+        self.worker.alone = not any(spoke_s > limit_s for spoke_s in tuple(self._peers.values()))
 
 
 def publication_ns(service: Service, captured_at_ns: int) -> int | None:

@@ -73,6 +73,11 @@ class Analyst:
         self._cameras, self._settings = wanted, settings
         self._standby = {name: kept for name, kept in self._standby.items() if name in wanted}
 
+    def repeat(self) -> None:
+        """Say all retained states again: a broker that came back may have forgotten them."""
+        for name, watched in self._watched.items():
+            self._save(name, watched, watched.pipeline.configure(self._cameras[name], self._settings))
+
     def change(self, change: Change) -> None:
         """Take or leave a camera, as the keeper says."""
         if change.kind == "own":

@@ -212,8 +212,8 @@ class Keeper:
         self._status.count("leases_lost")
         self._owned.pop(camera, None)
         self._giving.discard(camera)
-        log.warning("event=lease_lost camera=%s owner=%s alerts_left_to_it=%d", camera, self._leases.owner(camera), lost)
-        self._tell(Change("drop", camera, self._turn))
+        self._tell(Change("drop", camera, self._turn))  # before anything that asks the store, which may be what failed
+        log.warning("event=lease_lost camera=%s alerts_left_to_the_owner=%d", camera, lost)
         self._show(camera)
 
     def _step(self, now_s: float) -> None:

@@ -247,18 +247,22 @@ class CameraPipeline:
 
     def _finish(self, outcome: Outcome, *, force: bool = False) -> Outcome:
         self._counters["alerts_raised"] += sum(alert.event == "raised" for alert in outcome.alerts)
-        self._say_states(outcome)
+        self._say_states(outcome, force=force)
         self._say_occupancy(outcome, force=force)
         return outcome
 
-    def _say_states(self, outcome: Outcome) -> None:
-        """States of the rules that are on, where something changed."""
+    def _say_states(self, outcome: Outcome, *, force: bool) -> None:
+        """States of the rules that are on, where something changed; force: all of them, as they may never have been heard."""
         falls = sorted(p.alert.id for p in self._fall.people.values() if p.alert is not None)
         visits = sorted(v.alert.id for v in self._zones.visits if v.alert is not None)
         watched = {"fall": self._camera.fall, "intrusion": any(z.kind == "restricted" for z in self._camera.zones)}
         for kind, ids in (("fall", falls), ("intrusion", visits)):
             before = self._state.states.get(kind)
-            if (before is None and not watched[kind]) or (before is not None and before.alerts == tuple(ids)):
+            if before is None and not watched[kind]:
+                continue
+            if before is not None and before.alerts == tuple(ids):
+                if force:
+                    outcome.states.append(before)
                 continue
             stays = before is not None and before.active == bool(ids)
             since_ns = before.since_ns if before is not None and stays else self._state.captured_at_ns

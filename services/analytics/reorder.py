@@ -65,7 +65,9 @@ class Reorder(Generic[T]):
     def push(self, message: T, now_s: float) -> list[T]:
         """Take one message; returns those that are due, in order."""
         if self._last_seq is not None and message.seq <= self._last_seq:
-            if message.captured_at_ns > self._last_captured_ns + RESTART_NS:
+            # Callers drop what is too old, so a number far behind is no straggler but a camera whose clock was set back.
+            is_restart = message.captured_at_ns > self._last_captured_ns + RESTART_NS
+            if is_restart or self._last_seq - message.seq > RESTART_GAP:
                 return self._restart(message)
             self.counters["duplicates" if message.seq == self._last_seq else "late"] += 1
             return []

@@ -6,6 +6,8 @@ import logging
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from common.config import AnalyticsSettings, CameraSettings, CamerasPart, SiteSettings
 from common.messages import PosesFound, TracksUpdated
@@ -61,6 +63,7 @@ class Worker:
         self._analyst.max_age_s = service.general.max_age_s
         self._cameras: tuple[CameraSettings, ...] = service.wait_config("cameras", CamerasPart).cameras
         self._settings = service.wait_config("analytics", AnalyticsSettings)
+        self._reconnects = service.bus.counters["reconnects"]
 
     def run(self) -> None:
         """Until the service stops."""
@@ -92,20 +95,25 @@ class Worker:
         if changed:
             self._configure()
         while not self._keeper.changes.empty():
-            self._analyst.change(self._keeper.changes.get())
+            change = self._keeper.changes.get()
+            self._guarded("takeover", f"camera {change.camera!r}", partial(self._analyst.change, change))
         for poses in self._inbox.take():
-            self._guarded(poses)
-        self._analyst.poll()
+            what = f"frame of camera {poses.camera!r} seq {poses.seq}"
+            self._guarded("frames", what, partial(self._analyst.hear, poses))
+        self._guarded("waiting frames", "frames behind a gap", self._analyst.poll)
+        if self._reconnects != self._service.bus.counters["reconnects"]:
+            self._reconnects = self._service.bus.counters["reconnects"]
+            self._analyst.repeat()
 
-    def _guarded(self, poses: PosesFound) -> None:
+    def _guarded(self, about: str, what: str, work: Callable[[], None]) -> None:
         try:
-            self._analyst.hear(poses)
+            work()
         except Exception as error:  # one bad message must not end the service
             self._service.status.count("frame_errors")
-            self._service.status.degraded(f"frame of camera {poses.camera!r} seq {poses.seq}: {error}", about="frames")
-            log.exception("event=frame_failed camera=%s seq=%d", poses.camera, poses.seq)
+            self._service.status.degraded(f"{what}: {error}", about=about)
+            log.exception("event=analysis_failed what=%s", what)
         else:
-            self._service.status.sound("frames")
+            self._service.status.sound(about)
 
     def _take_settings(self, settings: SiteSettings | AnalyticsSettings | CamerasPart) -> bool:
         """Note settings; True: the analyst must be told."""

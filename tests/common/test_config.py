@@ -97,3 +97,15 @@ def test_a_part_that_does_not_validate_is_named():
 
     with pytest.raises(config.ConfigError, match="config/detector revision abc: score_min"):
         config.parse_part(config.DetectorSettings, ConfigPart(part="detector", revision="abc", data={"score_min": 7}))
+
+
+@pytest.mark.parametrize("text", [GOOD.replace("    source: rtsp", "    sorce: rtsp"), GOOD.replace("rtsp://", "fps: rtsp://")])
+def test_an_error_shows_no_password(tmp_path, text):
+    assert all("secret" not in problem for problem in problems(tmp_path, text))
+
+
+def test_an_address_in_the_wrong_place_is_shown_without_its_password(tmp_path):
+    text = GOOD + "    fps: rtsp://eye:secret@10.0.0.5/1\n"
+    (found,) = problems(tmp_path, text)
+    assert "rtsp://***@10.0.0.5/1" in found
+    assert "secret" not in found

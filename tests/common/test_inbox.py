@@ -63,3 +63,14 @@ def test_its_size_is_bounded_by_the_number_of_cameras():
     assert len(inbox) == 3
     inbox.forget("cam0")
     assert len(inbox) == 2
+
+
+def test_a_camera_faster_than_the_hold_back_is_still_due_in_time():
+    clock = FakeClock()
+    inbox = LatestInbox(clock.monotonic_s)
+    for seq in range(10):
+        inbox.put(notice(seq), hold_back_s=0.12)
+        clock.advance(0.033)
+        if seq < 3:
+            assert inbox.take(0) is None
+    assert inbox.take(0).seq == 9

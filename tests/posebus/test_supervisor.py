@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+import _thread
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,13 +85,11 @@ def test_a_second_interrupt_kills_at_once(make: Make, tmp_path: Path, monkeypatc
     supervisor = make(("camera", STUBBORN), ("pose", STUBBORN))
     wait_up(supervisor, tmp_path / "logs")
     pids = list(supervisor.pids.values())
-    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            supervisor.stop(30.0)
-    finally:
-        signal.signal(signal.SIGALRM, previous)
+    interrupt = threading.Timer(0.3, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.stop(30.0)
+    interrupt.join()
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 

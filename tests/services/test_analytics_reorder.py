@@ -106,3 +106,12 @@ def test_while_one_worker_a_stage_answers_nothing_can_be_overtaken() -> None:
     assert workers.may_overtake(("d1", "p1"), 7.0)
     assert not workers.may_overtake(("d1", "p1"), 16.5)
     assert workers.may_overtake((), 17.0)
+
+
+def test_a_camera_that_restarts_with_its_clock_set_back_is_heard_again() -> None:
+    order: Reorder[Message] = Reorder(0.12)
+    hour_ms, hour_ns = 3_600_000, 3_600_000_000_000
+    order.start_after(5 * hour_ms, 5 * hour_ns)
+    assert numbers(order.push(Message(4 * hour_ms, 4 * hour_ns), 0.0)) == [4 * hour_ms]
+    assert numbers(order.push(Message(4 * hour_ms + 1, 4 * hour_ns + 1), 0.1)) == [4 * hour_ms + 1]
+    assert order.counters["restarts"] == 1
