@@ -186,6 +186,23 @@ def test_a_refused_password_is_named_without_being_shown(tmp_path, site):
     broker.stop()
 
 
+@pytest.mark.real_parts
+def test_a_message_that_the_broker_refuses_is_not_taken_for_delivered(tmp_path, site):
+    (tmp_path / "acl").write_text("topic read #\n")
+    broker = parts.Broker("mosquitto", tmp_path / "b", extra=f"acl_file {tmp_path / 'acl'}\nuser root\n")
+    broker.start()
+    bus = Bus(broker.url, site=site, client_id="x")
+    bus.start()
+    try:
+        assert bus.wait_connected(15)
+        assert not bus.publish_confirmed(ActiveModel(stage="detector", artifact="a"), "models", "detector")
+        assert "refused a message" in bus.last_error
+        assert bus.counters["refused"] == 1
+    finally:
+        bus.stop()
+        broker.stop()
+
+
 def test_two_clients_of_one_name_do_not_throw_each_other_out(make_bus):
     first, second = make_bus(client_id="same"), make_bus(client_id="same")
     assert not threading.Event().wait(0.5)

@@ -201,3 +201,15 @@ def _by_id(alerts: list[Alert]) -> dict[str, list[Alert]]:
 
 def test_faults_are_part_of_the_scene() -> None:
     assert scene(10) != film(list(FALLS["and_gets_up"].people), 10, fps=10, faults=replace(REAL, noise=0.0))
+
+
+def test_who_takes_over_says_the_open_states_again_as_they_may_never_have_been_heard() -> None:
+    first, second = fresh(), fresh()
+    active: list[str] = []
+    for frame in scene(10):
+        active = [state.kind for state in first.update(frame).states if state.active] or active
+        if "fall" in active:
+            break
+    assert second.load(first.dump())
+    said = {state.kind: state.active for state in second.configure(CAMERA, SETTINGS).states}
+    assert said["fall"]
