@@ -104,7 +104,7 @@ def test_a_removed_zone_resolves_its_alert_and_keeps_the_track() -> None:
         ("resolved", "zone removed", raised[0].id)
     ]
     assert outcome.cleared_zones == ["press"]
-    assert [(state.kind, state.active) for state in outcome.states] == [("intrusion", False)]
+    assert ("intrusion", False) in [(state.kind, state.active) for state in outcome.states]
     assert {track.track_id for track in pipeline.update(frames[25]).tracks} == {1}
 
 
