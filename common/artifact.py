@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import model_store
-from common.manifest import FILENAME, ArtifactError, Manifest, ModelError, ModelFile, Task, read_manifest
+from common.manifest import FILENAME, ArtifactError, InputSpec, Manifest, ModelError, ModelFile, Task, read_manifest
 
 __all__ = [
     "Artifact",
     "ArtifactError",
     "ModelError",
+    "file_for",
     "find_artifact",
+    "input_of",
     "is_here",
     "list_artifacts",
     "path_for",
@@ -104,13 +106,33 @@ def pull(artifact: Artifact, *, cache: Path | None = None) -> Path:
     return paths[0] if paths else artifact.folder
 
 
-def path_for(artifact: Artifact, format: str, *, cache: Path | None = None, role: str = "model") -> Path:
-    """Path of the artifact's file in that format, pulled if needed, its SHA-256 checked now."""
+def file_for(artifact: Artifact, format: str, *, role: str = "model", precision: str = "auto") -> ModelFile:
+    """The artifact's file of that format and precision; `auto`: the first of that format in the manifest.
+
+    Raises ArtifactError naming what there is.
+    """
     for file in artifact.manifest.file:
-        if file.format == format and file.role == role:
-            return model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder)
-    has = ", ".join(artifact.formats)
-    raise ArtifactError(f"artifact {artifact.name!r} has no {role} file in format {format!r}; it has {has}")
+        if file.format == format and file.role == role and precision in ("auto", file.precision):
+            return file
+    has = ", ".join(f"{file.format} {file.precision}" for file in artifact.manifest.file if file.role == "model") or "none"
+    wanted = format if precision == "auto" else f"{format} {precision}"
+    raise ArtifactError(f"artifact {artifact.name!r} has no {role} file {wanted}; it has {has}")
+
+
+def input_of(artifact: Artifact, format: str, precision: str = "auto") -> InputSpec:
+    """The manifest's input, with what the file of that format and precision says otherwise."""
+    if format not in artifact.formats or not artifact.manifest.file:  # the fake runtime takes any artifact
+        return artifact.manifest.input
+    batch = file_for(artifact, format, precision=precision).batch
+    return artifact.manifest.input if batch is None else artifact.manifest.input.model_copy(update={"batch": batch})
+
+
+def path_for(
+    artifact: Artifact, format: str, *, cache: Path | None = None, role: str = "model", precision: str = "auto"
+) -> Path:
+    """Path of the artifact's file in that format and precision, pulled if needed, its SHA-256 checked now."""
+    file = file_for(artifact, format, role=role, precision=precision)
+    return model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder)
 
 
 def verify(artifact: Artifact, *, cache: Path | None = None) -> None:

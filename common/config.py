@@ -95,6 +95,9 @@ class StageSettings(Settings):
 
     model: str = Field("movenet-multipose", description="artifact name, or path to its folder")
     runtime: Literal["auto", "onnx", "openvino", "tflite", "tensorrt", "edgetpu", "fake"] = "auto"
+    precision: Literal["auto", "float32", "float16", "dynamic_int8", "int8"] = Field(
+        "auto", description="of the network's file; auto: the first in its manifest that the runtime can take"
+    )
     device: str = Field("auto", description="auto, cpu, gpu:0, usb:0 ... as the runtime names them")
     threads: int = Field(1, ge=1, le=64)
 

@@ -18,8 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Task = Literal["detect", "pose"]
-Format = Literal["tflite", "onnx", "openvino", "fake"]
+# detect: people boxes of a frame; pose: keypoints of one person's crop; bottom_up: all skeletons of a frame in one step.
+Task = Literal["detect", "pose", "bottom_up"]
+# edgetpu: TFLite, compiled for the Edge TPU; TensorRT builds its engines from onnx, on the device.
+Format = Literal["tflite", "edgetpu", "onnx", "openvino", "fake"]
+Precision = Literal["float32", "float16", "dynamic_int8", "int8"]
 FILENAME = "manifest.toml"
 
 
@@ -90,10 +93,16 @@ class FileSpec(_Table):
 
 
 class ModelFile(FileSpec):
-    """A file of a network; OpenVINO's has its weights in a second file."""
+    """A file of a network; OpenVINO's has its weights in a second file.
+
+    precision: float32 and float16 weights; dynamic_int8: int8 weights, float activations; int8: all of it integers.
+    batch: overrides `input.batch` for this file.
+    """
 
     format: Format
     role: Literal["model", "weights"] = "model"
+    precision: Precision = "float32"
+    batch: bool | None = None
 
 
 class InputSpec(_Table):
@@ -143,6 +152,31 @@ class PoseSpec(_Table):
     padding: float = Field(1.25, ge=1, le=3, description="crop side / box side, before the aspect is fitted")
 
 
+class BottomUpSpec(_Table):
+    """How the artifact finds all skeletons of a frame at once."""
+
+    decoder: str
+    long_side_px: int = Field(256, gt=0, description="dynamic inputs: longer side of the network's input")
+    fit: Literal["letterbox", "stretch"] = "letterbox"
+    score_scale: float = Field(1.0, gt=0, description="multiplies a person's raw score, which is then cut at 1")
+
+
+class Latency(_Table):
+    """Time of the engine alone on one machine (`posebus models bench`)."""
+
+    task: Task
+    runtime: str
+    precision: Precision = "float32"
+    device: str
+    threads: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    p50_ms: float = Field(gt=0)
+    p99_ms: float = Field(gt=0)
+    memory_mib: float | None = Field(None, ge=0, description="growth of the process by loading and running it")
+    date: str = ""
+    commit: str = ""
+
+
 class Measured(_Table):
     """One measurement, with all that is needed to repeat it (`models/zoo/measure.py`)."""
 
@@ -152,6 +186,7 @@ class Measured(_Table):
     dataset: str
     n: int = Field(gt=0)
     runtime: str
+    precision: Precision = "float32"
     device: str
     threads_ms: dict[str, float] = Field({}, description="number of threads -> median milliseconds, see the note")
     note: str = ""
@@ -170,19 +205,22 @@ class Manifest(_Table):
     input: InputSpec
     detect: DetectSpec | None = None
     pose: PoseSpec | None = None
+    bottom_up: BottomUpSpec | None = None
     file: tuple[ModelFile, ...] = ()
     measured: tuple[Measured, ...] = ()
+    latency: tuple[Latency, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Manifest:
         for task in self.tasks:
             if getattr(self, task) is None:
                 raise ValueError(f"task {task!r} needs a table [{task}]")
-        if "pose" in self.tasks and self.keypoints is None:
-            raise ValueError("task 'pose' needs the key 'keypoints'")
-        kinds = [(file.format, file.role) for file in self.file]
+        for task in ("pose", "bottom_up"):
+            if task in self.tasks and self.keypoints is None:
+                raise ValueError(f"task {task!r} needs the key 'keypoints'")
+        kinds = [(file.format, file.role, file.precision) for file in self.file]
         if len(set(kinds)) != len(kinds):
-            raise ValueError("has two files of the same format and role")
+            raise ValueError("has two files of the same format, role and precision")
         return self
 
 

@@ -34,19 +34,21 @@ def load(
     runtime: str = "auto",
     device: str = "auto",
     threads: int = 1,
+    precision: str = "auto",
     input_size: tuple[int, int] | None = None,
     cache: Path | None = None,
 ) -> Engine:
     """Load an artifact, pulling its files if needed, and run it once.
 
-    task: what it is for; default: the artifact's first. device: as the runtime names them. input_size: (width, height)
+    task: what it is for; default: the artifact's first. device: as the runtime names them. precision: of the file, where
+    there are several of one format. input_size: (width, height)
     in pixels of the batches to come, default from the manifest; dynamic networks take other sizes too.
     Raises ArtifactError (file), RuntimeUnavailable (runtime or device), ModelError (the runtime refuses the network).
     """
     task = task or artifact.tasks[0]
     if task not in artifact.tasks:
         raise ModelError(f"artifact {artifact.name!r} does not {task}; it is for: {', '.join(artifact.tasks)}")
-    request = Request(artifact, task, device, threads, input_size or default_size(artifact, task), cache)
+    request = Request(artifact, task, device, threads, input_size or default_size(artifact, task), cache, precision)
     if runtime == "auto":
         return _load_any(request)
     if runtime not in RUNTIMES:
@@ -71,7 +73,8 @@ def default_size(artifact: Artifact, task: Task) -> tuple[int, int]:
         return manifest.input.width_px, manifest.input.height_px
     if task == "pose" and manifest.pose is not None:
         return manifest.pose.width_px, manifest.pose.height_px
-    side = manifest.detect.long_side_px if manifest.detect is not None else 256
+    whole = manifest.bottom_up if task == "bottom_up" else manifest.detect
+    side = whole.long_side_px if whole is not None else 256
     return side, side
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.artifact import Artifact
+from common.artifact import Artifact, file_for, input_of, path_for
 from common.manifest import InputSpec, ModelError, Task
 
 Outputs = dict[str, NDArray[Any]]
@@ -48,6 +48,12 @@ class Request:
     threads: int
     size_px: tuple[int, int]
     cache: Path | None = None
+    precision: str = "auto"
+
+    def path(self, format: str, role: str = "model") -> Path:
+        """The file to load, pulled and checked; weights come in the model's precision. Raises ArtifactError."""
+        precision = file_for(self.artifact, format, precision=self.precision).precision
+        return path_for(self.artifact, format, cache=self.cache, role=role, precision=precision)
 
 
 class Engine(Protocol):
@@ -73,11 +79,11 @@ class Engine(Protocol):
 class EngineBase(ABC):
     """Checks, life cycle and `repr` of all engines; a runtime writes `_infer` and `_free`."""
 
-    def __init__(self, name: str, device: str, request: Request) -> None:
+    def __init__(self, name: str, device: str, request: Request, *, format: str) -> None:
         self.name = name
         self.device = device
         self._model = request.artifact.name
-        self._input = request.artifact.manifest.input
+        self._input = input_of(request.artifact, format, request.precision)
         self._size_px = request.size_px
         self._closed = False
         self._lock = threading.Lock()

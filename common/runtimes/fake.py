@@ -51,7 +51,7 @@ class FakeEngine(EngineBase):
     """Answers what `answer(batch)` returns, `sleep_s` later. Tests may give any answer, or raise from it."""
 
     def __init__(self, request: Request, answer: Callable[[Batch], Outputs], *, sleep_s: float = 0.0) -> None:
-        super().__init__("fake", request.device, request)
+        super().__init__("fake", request.device, request, format=FORMAT)
         self._answer = answer
         self._sleep_s = sleep_s
 

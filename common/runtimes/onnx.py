@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from common.artifact import path_for
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, pixel_table, stack, to_network
 
 FORMAT = "onnx"
@@ -27,14 +26,14 @@ def probe() -> str | None:
 def load(request: Request) -> EngineBase:
     if request.device not in ("auto", "cpu"):
         raise RuntimeUnavailable(f"runtime 'onnx' has no device {request.device!r}; choose auto or cpu")
-    return OnnxEngine(request, path_for(request.artifact, FORMAT, cache=request.cache).read_bytes())
+    return OnnxEngine(request, request.path(FORMAT).read_bytes())
 
 
 class OnnxEngine(EngineBase):
     """One session; batches of any size and, for dynamic networks, any input size."""
 
     def __init__(self, request: Request, model: bytes) -> None:
-        super().__init__("onnx", "cpu", request)
+        super().__init__("onnx", "cpu", request, format=FORMAT)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from common.artifact import path_for
 from common.manifest import InputSpec
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, stack
 
@@ -28,10 +27,7 @@ def load(request: Request) -> EngineBase:
     if device not in core.available_devices:
         here = ", ".join(name.lower() for name in core.available_devices)
         raise RuntimeUnavailable(f"runtime 'openvino' has no device {request.device!r} here; choose one of: {here}")
-    model = core.read_model(
-        path_for(request.artifact, FORMAT, cache=request.cache),
-        path_for(request.artifact, FORMAT, cache=request.cache, role="weights"),
-    )
+    model = core.read_model(request.path(FORMAT), request.path(FORMAT, "weights"))
     return OpenvinoEngine(request, core, model, device)
 
 
@@ -39,7 +35,7 @@ class OpenvinoEngine(EngineBase):
     """One compiled network and one infer request."""
 
     def __init__(self, request: Request, core: Any, model: Any, device: str) -> None:
-        super().__init__("openvino", device.lower(), request)
+        super().__init__("openvino", device.lower(), request, format=FORMAT)
         import openvino
 
         if len(model.inputs) != 1:

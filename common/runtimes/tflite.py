@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.artifact import path_for
 from common.runtimes.base import (
     Batch,
     EngineBase,
@@ -42,7 +41,7 @@ def probe() -> str | None:
 def load(request: Request) -> EngineBase:
     if request.device not in ("auto", "cpu"):
         raise RuntimeUnavailable(f"runtime 'tflite' has no device {request.device!r}; choose auto or cpu")
-    return TfliteEngine(request, path_for(request.artifact, FORMAT, cache=request.cache).read_bytes())
+    return TfliteEngine(request, request.path(FORMAT).read_bytes())
 
 
 class TfliteEngine(EngineBase):
@@ -52,7 +51,7 @@ class TfliteEngine(EngineBase):
     """
 
     def __init__(self, request: Request, model: bytes) -> None:
-        super().__init__("tflite", "cpu", request)
+        super().__init__("tflite", "cpu", request, format=FORMAT)
         self._content = model
         self._threads = request.threads
         self._table: NDArray[Any] | None = None

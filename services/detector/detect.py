@@ -106,7 +106,8 @@ def load_detector(settings: DetectorSettings, *, cache: Path | None = None) -> P
     """The detector that the settings ask for, warmed up; raises ModelError (ArtifactError, RuntimeUnavailable)."""
     artifact = find_artifact(settings.model)
     engine = load(
-        artifact, task="detect", runtime=settings.runtime, device=settings.device, threads=settings.threads, cache=cache
+        artifact, task="detect", runtime=settings.runtime, device=settings.device, threads=settings.threads,
+        precision=settings.precision, cache=cache,
     )
     try:
         return PersonDetector(engine, artifact, score_min=settings.score_min, max_people=settings.max_people)

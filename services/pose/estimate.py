@@ -77,7 +77,8 @@ def load_estimator(settings: PoseSettings, *, cache: Path | None = None) -> Pose
     """The estimator that the settings ask for, warmed up; raises ModelError (ArtifactError, RuntimeUnavailable)."""
     artifact = find_artifact(settings.model)
     engine = load(
-        artifact, task="pose", runtime=settings.runtime, device=settings.device, threads=settings.threads, cache=cache
+        artifact, task="pose", runtime=settings.runtime, device=settings.device, threads=settings.threads,
+        precision=settings.precision, cache=cache,
     )
     try:
         return PoseEstimator(engine, artifact)

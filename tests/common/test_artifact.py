@@ -64,7 +64,7 @@ def test_a_path_without_a_manifest_is_named(name):
         ("multiple_px = 32", "width_px = 32", "input: needs either width_px and height_px, or multiple_px"),
         ("std = [2.0, 4.0, 5.0]", "", "input: mean and std come together"),
         ('tasks = ["detect"]', 'tasks = ["detect", "pose"]', r"manifest: task 'pose' needs a table \[pose\]"),
-        ('tasks = ["detect"]', 'tasks = ["cook"]', r"tasks\[0\]: Input should be 'detect' or 'pose' \(got 'cook'\)"),
+        ('tasks = ["detect"]', 'tasks = ["cook"]', r"tasks\[0\]: Input should be 'detect', 'pose' or 'bottom_up' \(got 'cook'\)"),
         ("[detect]", "[detect]\nnms_iou = 7", r"detect.nms_iou: Input should be less than or equal to 1 \(got 7\)"),
         ("[detect]", "[detect", "not valid TOML"),
     ],
@@ -86,7 +86,7 @@ def test_a_file_outside_the_artifact_is_refused(path, tmp_path):
 def test_two_files_of_one_format_are_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"x")
     twice = file_text(tmp_path / "x.onnx", "onnx") * 2
-    with pytest.raises(ArtifactError, match="two files of the same format and role"):
+    with pytest.raises(ArtifactError, match="two files of the same format, role and precision"):
         read_artifact(manifest(tmp_path, GOOD + twice))
 
 
