@@ -112,7 +112,7 @@ def test_a_file_in_the_folder_is_used_in_place(tmp_path):
 
 
 def test_a_format_that_an_artifact_does_not_have_is_named(tmp_path):
-    with pytest.raises(ArtifactError, match="'tiny-onnx' has no model file in format 'tflite'; it has onnx"):
+    with pytest.raises(ArtifactError, match="'tiny-onnx' has no model file tflite; it has onnx float32"):
         path_for(tiny_artifact(tmp_path / "tiny", "onnx"), "tflite")
 
 
