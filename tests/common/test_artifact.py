@@ -64,7 +64,11 @@ def test_a_path_without_a_manifest_is_named(name):
         ("multiple_px = 32", "width_px = 32", "input: needs either width_px and height_px, or multiple_px"),
         ("std = [2.0, 4.0, 5.0]", "", "input: mean and std come together"),
         ('tasks = ["detect"]', 'tasks = ["detect", "pose"]', r"manifest: task 'pose' needs a table \[pose\]"),
-        ('tasks = ["detect"]', 'tasks = ["cook"]', r"tasks\[0\]: Input should be 'detect', 'pose' or 'bottom_up' \(got 'cook'\)"),
+        (
+            'tasks = ["detect"]',
+            'tasks = ["cook"]',
+            r"tasks\[0\]: Input should be 'detect', 'pose' or 'bottom_up' \(got 'cook'\)",
+        ),
         ("[detect]", "[detect]\nnms_iou = 7", r"detect.nms_iou: Input should be less than or equal to 1 \(got 7\)"),
         ("[detect]", "[detect", "not valid TOML"),
     ],
