@@ -7,7 +7,9 @@ the two is made here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,14 +130,58 @@ def nms(boxes: Floats, scores: Floats, iou_max: float) -> NDArray[np.intp]:
     Vectorised: starts with all boxes and lets those kept so far suppress, until nothing changes. The fixed point is the
     greedy answer, reached after as many rounds as the longest chain of suppressions, usually 2 or 3.
     """
+    return _suppress(iou_matrix(boxes, boxes) > iou_max, scores)
+
+
+def batched_nms(boxes: Floats, scores: Floats, groups: NDArray[Any], iou_max: float) -> NDArray[np.intp]:
+    """The same, where only boxes of the same group (picture, class; (N,) integers) suppress each other.
+
+    One pass for all groups. Groups are compared, not moved apart by an offset as is common: offsets cost float32 precision.
+    """
+    return _suppress((iou_matrix(boxes, boxes) > iou_max) & (groups[:, None] == groups[None]), scores)
+
+
+def _suppress(overlaps: NDArray[np.bool_], scores: Floats) -> NDArray[np.intp]:
     order = np.argsort(-scores, kind="stable")
-    covers = np.triu(iou_matrix(boxes[order], boxes[order]) > iou_max, k=1)
+    covers = np.triu(overlaps[np.ix_(order, order)], k=1)
     keep = np.ones(len(order), np.bool_)
     while True:
         kept = np.asarray(~covers[keep].any(axis=0))
         if np.array_equal(kept, keep):
             return order[keep]
         keep = kept
+
+
+def rotate_quarter(image: Image, k: int) -> Image:
+    """The picture turned by k x 90 degrees, counter-clockwise (`np.rot90`); k may be negative. No turn, no copy."""
+    turns = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+    turn = turns[k % 4]
+    return image if turn is None else np.asarray(cv2.rotate(image, turn))
+
+
+def points_from_rotated(points: Floats, k: int, size_px: tuple[float, float]) -> Floats:
+    """(..., 2) points found in `rotate_quarter(image, k)` -> pixels of the image, whose (width, height) is size_px. Exact."""
+    x, y = points[..., 0], points[..., 1]
+    width, height = np.float32(size_px[0]), np.float32(size_px[1])
+    back = ((x, y), (width - y, x), (width - x, height - y), (y, height - x))[k % 4]
+    return np.asarray(np.stack(back, axis=-1), np.float32)
+
+
+def boxes_from_rotated(boxes: Floats, k: int, size_px: tuple[float, float]) -> Floats:
+    """(N, 4) boxes found in `rotate_quarter(image, k)` -> pixels of the image, whose (width, height) is size_px. Exact."""
+    corners = points_from_rotated(boxes.reshape(-1, 2, 2), k, size_px)  # (N, 2, 2): two opposite corners, in any order
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
+def merge_views(views: Sequence[tuple[Floats, Floats]], iou_max: float) -> tuple[Floats, Floats]:
+    """Boxes (N, 4) and scores (N,) from several looks at one picture, all in its pixels -> one list without doubles.
+
+    Best first; of several views of one person the most certain box stays.
+    """
+    boxes = np.concatenate([np.empty((0, 4), np.float32), *(boxes for boxes, _ in views)]).astype(np.float32, copy=False)
+    scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in views)]).astype(np.float32, copy=False)
+    kept = nms(boxes, scores, iou_max)
+    return boxes[kept], scores[kept]
 
 
 @dataclass(frozen=True)
