@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check test demo bench lock docs clean
+.PHONY: setup check test demo bench lock docs clean setup-convert test-convert
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,21 @@ bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.idle
 
+# PyTorch and the converters live in an environment of their own, .venv-convert (Python 3.11 or newer, about 3 GB).
+CONVERT_VENV ?= .venv-convert
+
+setup-convert: $(CONVERT_VENV)/.ready
+
+$(CONVERT_VENV)/.ready: requirements/convert.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "conversion needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(CONVERT_VENV)
+	$(CONVERT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/convert.txt
+	$(CONVERT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-convert: setup-convert
+	$(CONVERT_VENV)/bin/pytest tests/models tests/common/test_runtimes.py tests/common/test_tensorrt.py tests/posebus/test_models_convert.py
+
 lock:
 	requirements/lock.sh
 
@@ -38,4 +53,4 @@ docs: setup
 	$(BIN)/python -m posebus.reference
 
 clean:
-	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CONVERT_VENV) out build .mypy_cache .ruff_cache .pytest_cache
