@@ -1,0 +1,315 @@
+"""An OpenVINO network (IR .xml with its .bin) as a PyTorch module.
+
+Its manifest, which says how pixels are normalised and how outputs are read, is found as `graph_source.artifact_of` tells.
+Whole-number outputs, such as the positions of maxima, are left out: decoders find these themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+from torch.nn import functional as F
+
+from models.convert import graph_ops as ops
+from models.convert.graph_build import Builder, Value
+from models.convert.graph_simplify import simplify
+from models.convert.graph_source import artifact_of, input_size, source_of
+from models.convert.source import ConversionError, Source
+
+__all__ = ["import_openvino", "load", "reads"]
+
+Handler = Callable[[Builder, Any, list[Value]], "Value | list[Value]"]
+
+
+def reads(path: Path) -> bool:
+    """Whether the file is OpenVINO's IR."""
+    return path.suffix.lower() == ".xml" and b"<net" in path.read_bytes()[:400]
+
+
+def load(path: Path, variant: str | None) -> Source:
+    """Read the network in `path` (.xml, its weights beside it). variant: name or folder of the artifact with its manifest.
+
+    Raises ConversionError naming what is missing, or the node that cannot be imported.
+    """
+    artifact = artifact_of(path, variant)
+    module, outputs = import_openvino(path, input_size(artifact), layout=artifact.manifest.input.layout)
+    return source_of(artifact, module, outputs, layout=artifact.manifest.input.layout)
+
+
+def import_openvino(path: Path, size_px: tuple[int, int], *, layout: str = "NCHW") -> tuple[fx.GraphModule, tuple[str, ...]]:
+    """The module and the names of its outputs. size_px: (width, height); layout: of the network's input."""
+    try:
+        import openvino
+        from openvino import passes
+    except ImportError as error:
+        raise ConversionError("reading an OpenVINO network needs it; run `pip install posebus[openvino]`") from error
+    try:
+        model = openvino.Core().read_model(path)
+        width, height = size_px
+        model.reshape([1, 3, height, width] if layout == "NCHW" else [1, height, width, 3])
+    except RuntimeError as error:
+        raise ConversionError(f"{path}: OpenVINO cannot read it for {size_px[0]}x{size_px[1]} pixels: {error}") from error
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    results = [result for result in model.get_results() if result.get_output_element_type(0).is_real()]
+    if not results:
+        raise ConversionError(f"{path}: has no output of floats")
+    values: dict[tuple[str, int], Value] = {}
+    builder = Builder()
+    needed = _needed(results)
+    for node in model.get_ordered_ops():
+        if node.get_name() in needed:
+            _import_node(builder, node, values)
+    module = builder.build([values[_key(result.input(0).get_source_output())] for result in results])
+    return simplify(module), tuple(_output_name(result, i) for i, result in enumerate(results))
+
+
+def _import_node(builder: Builder, node: Any, values: dict[tuple[str, int], Value]) -> None:
+    kind = node.get_type_name()
+    if kind == "Result":
+        return
+    if kind == "Parameter":
+        made: Value | list[Value] = builder.input(torch.zeros(*node.get_output_shape(0)))
+    elif kind == "Constant":
+        # Copied: OpenVINO owns the memory. Half-precision weights become float32.
+        made = Value(_floats(torch.from_numpy(node.data.copy())))
+    elif kind in HANDLERS:
+        inputs = [values[_key(source.get_source_output())] for source in node.inputs()]
+        made = HANDLERS[kind](builder, node, inputs)
+    else:
+        raise ConversionError(
+            f"node {node.get_friendly_name()!r} is a {kind}, which cannot be imported; supported are "
+            f"{', '.join(sorted(HANDLERS))}. Export the network without it, or without its post-processing"
+        )
+    for i, value in enumerate(made if isinstance(made, list) else [made]):
+        values[node.get_name(), i] = value
+
+
+def _needed(results: list[Any]) -> set[str]:
+    """Names of all nodes that the results depend on."""
+    waiting, found = list(results), set()
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() not in found:
+            found.add(node.get_name())
+            waiting += [source.get_source_output().get_node() for source in node.inputs()]
+    return found
+
+
+def _key(output: Any) -> tuple[str, int]:
+    return output.get_node().get_name(), output.get_index()
+
+
+def _output_name(result: Any, index: int) -> str:
+    names = result.input(0).get_source_output().get_names()
+    return sorted(names)[0] if names else f"output_{index}"
+
+
+def _floats(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.float64) else tensor
+
+
+def _name(node: Any) -> str:
+    return str(node.get_friendly_name())
+
+
+def _padding(node: Any, attributes: dict[str, Any]) -> tuple[list[int], list[int]]:
+    if attributes.get("auto_pad", "explicit") not in ("explicit", "valid"):
+        raise ConversionError(f"node {_name(node)!r}: auto_pad {attributes['auto_pad']!r} is not supported; export explicit pads")
+    return list(attributes["pads_begin"]), list(attributes["pads_end"])
+
+
+def _convolution(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    before, after = _padding(node, attributes)
+    weight, groups = inputs[1], 1
+    if node.get_type_name() == "GroupConvolution":  # (groups, out / groups, in / groups, h, w)
+        groups = weight.shape[0]
+        weight = Value(weight.tensor.reshape(-1, *weight.shape[2:]))
+    return ops.convolution(
+        b, _name(node), inputs[0], weight, None, stride=attributes["strides"], before=before, after=after,
+        dilation=attributes["dilations"], groups=groups,
+    )  # fmt: skip
+
+
+def _transposed_convolution(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    if len(inputs) > 2:
+        raise ConversionError(f"node {_name(node)!r}: an output shape given as an input is not supported")
+    attributes = node.get_attributes()
+    before, after = _padding(node, attributes)
+    weight, groups = inputs[1], 1
+    if node.get_type_name() == "GroupConvolutionBackpropData":
+        groups = weight.shape[0]
+        weight = Value(weight.tensor.reshape(-1, *weight.shape[2:]))
+    return ops.transposed_convolution(
+        b, _name(node), inputs[0], weight, None, stride=attributes["strides"], before=before, after=after,
+        dilation=attributes["dilations"], extra=attributes["output_padding"], groups=groups,
+    )  # fmt: skip
+
+
+def _pool(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    before, after = _padding(node, attributes)
+    kernel, stride = list(attributes["kernel"]), list(attributes["strides"])
+    ceil = attributes.get("rounding_type", "floor") != "floor"
+    if node.get_type_name() == "MaxPool":
+        return ops.max_pool(
+            b, inputs[0], kernel=kernel, stride=stride, before=before, after=after, dilation=attributes.get("dilations", [1, 1]),
+            ceil=ceil,
+        )  # fmt: skip
+    counted = not attributes["exclude-pad"]
+    return ops.average_pool(
+        b, _name(node), inputs[0], kernel=kernel, stride=stride, before=before, after=after, ceil=ceil, count_padding=counted
+    )
+
+
+def _interpolate(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    if any(attributes["pads_begin"]) or any(attributes["pads_end"]) or attributes["antialias"]:
+        raise ConversionError(f"node {_name(node)!r}: resizing with padding or anti-aliasing is not supported")
+    mode = {"linear_onnx": "linear"}.get(attributes["mode"], attributes["mode"])
+    nearest = {"round_prefer_floor": "round_prefer_floor"}.get(attributes["nearest_mode"], attributes["nearest_mode"])
+    size = node.get_output_shape(0)[2:]
+    coordinates = attributes["coordinate_transformation_mode"]
+    return ops.resize(b, _name(node), inputs[0], list(size), mode=mode, coordinates=coordinates, nearest=nearest)
+
+
+def _reshape(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    if not inputs[1].constant:
+        inputs[1].ints()
+    return ops.reshape(b, _name(node), inputs[0], list(node.get_output_shape(0)), zero_copies=False)
+
+
+def _split(b: Builder, node: Any, inputs: list[Value]) -> list[Value]:
+    (axis,) = inputs[1].ints()
+    sizes = [node.get_output_shape(i)[axis] for i in range(node.get_output_size())]
+    return ops.split(b, _name(node), inputs[0], sizes, axis)
+
+
+def _strided_slice(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    if any(any(attributes[key]) for key in ("new_axis_mask", "shrink_axis_mask", "ellipsis_mask")):
+        raise ConversionError(f"node {_name(node)!r}: a slice that adds or drops axes is not supported")
+    starts, ends = inputs[1].ints(), inputs[2].ints()
+    steps = inputs[3].ints() if len(inputs) > 3 else [1] * len(starts)
+    starts = [0 if _masked(attributes["begin_mask"], i) else start for i, start in enumerate(starts)]
+    ends = [2**31 if _masked(attributes["end_mask"], i) else end for i, end in enumerate(ends)]
+    return ops.cut(b, _name(node), inputs[0], starts, ends, range(len(starts)), steps)
+
+
+def _masked(mask: list[int], index: int) -> bool:
+    return index < len(mask) and bool(mask[index])
+
+
+def _slice(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    starts, ends, steps = (value.ints() for value in inputs[1:4])
+    axes = inputs[4].ints() if len(inputs) > 4 else range(len(starts))
+    return ops.cut(b, _name(node), inputs[0], starts, ends, axes, steps)
+
+
+def _reduce(kind: str) -> Handler:
+    def handle(b: Builder, node: Any, inputs: list[Value]) -> Value:
+        return ops.reduce(b, _name(node), inputs[0], kind, inputs[1].ints(), node.get_attributes()["keep_dims"])
+
+    return handle
+
+
+def _matmul(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    flips = (attributes["transpose_a"], attributes["transpose_b"])
+    left, right = (
+        b.call(torch.transpose, value, -1, -2) if flip and len(value.shape) > 1 else value
+        for value, flip in zip(inputs, flips, strict=True)
+    )
+    result: Value = b.call(torch.matmul, left, right)
+    return result
+
+
+def _prelu(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    del node
+    result: Value = b.call(F.prelu, inputs[0], Value(inputs[1].tensor.reshape(-1)))
+    return result
+
+
+def _clamp(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    attributes = node.get_attributes()
+    result: Value = b.call(torch.clamp, inputs[0], float(attributes["min"]), float(attributes["max"]))
+    return result
+
+
+def _convert(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    """Between kinds of floats nothing is to be done: all is float32 here."""
+    if inputs[0].constant or not node.get_output_element_type(0).is_real():
+        dtype = torch.float32 if node.get_output_element_type(0).is_real() else torch.int64
+        result: Value = b.call(torch.Tensor.to, inputs[0], dtype)
+        return result
+    return inputs[0]
+
+
+def _broadcast(b: Builder, node: Any, inputs: list[Value]) -> Value:
+    if not inputs[0].constant:
+        raise ConversionError(f"node {_name(node)!r}: broadcasting what depends on the picture is not supported")
+    result: Value = b.call(torch.broadcast_to, inputs[0], tuple(node.get_output_shape(0)))
+    return result
+
+
+def _apply(function: Callable[..., Any]) -> Handler:
+    def handle(b: Builder, node: Any, inputs: list[Value]) -> Value:
+        del node
+        result: Value = b.call(function, *inputs)
+        return result
+
+    return handle
+
+
+HANDLERS: dict[str, Handler] = {
+    "Convolution": _convolution,
+    "GroupConvolution": _convolution,
+    "ConvolutionBackpropData": _transposed_convolution,
+    "GroupConvolutionBackpropData": _transposed_convolution,
+    "MaxPool": _pool,
+    "AvgPool": _pool,
+    "Interpolate": _interpolate,
+    "Reshape": _reshape,
+    "Transpose": lambda b, node, inputs: ops.transpose(b, _name(node), inputs[0], inputs[1].ints()),
+    "Concat": lambda b, node, inputs: ops.concat(b, _name(node), inputs, node.get_attributes()["axis"]),
+    "Split": _split,
+    "VariadicSplit": _split,
+    "StridedSlice": _strided_slice,
+    "Slice": _slice,
+    "Squeeze": lambda b, node, inputs: ops.squeeze(b, _name(node), inputs[0], inputs[1].ints() if len(inputs) > 1 else []),
+    "Unsqueeze": lambda b, node, inputs: ops.unsqueeze(b, _name(node), inputs[0], inputs[1].ints()),
+    "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
+    "ReduceMax": _reduce("max"),
+    "Softmax": lambda b, node, inputs: ops.softmax(b, _name(node), inputs[0], node.get_attributes()["axis"]),
+    "MatMul": _matmul,
+    "Convert": _convert,
+    "Broadcast": _broadcast,
+    "Add": _apply(torch.add),
+    "Subtract": _apply(torch.sub),
+    "Multiply": _apply(torch.mul),
+    "Divide": _apply(torch.div),
+    "Power": _apply(torch.pow),
+    "Maximum": _apply(torch.maximum),
+    "Minimum": _apply(torch.minimum),
+    "Relu": _apply(F.relu),
+    "PRelu": _prelu,
+    "Clamp": _clamp,
+    "Sigmoid": _apply(torch.sigmoid),
+    "HSwish": _apply(F.hardswish),
+    "HSigmoid": _apply(F.hardsigmoid),
+    "HardSigmoid": lambda b, node, inputs: ops.hard_sigmoid(b, inputs[0], float(inputs[1].tensor), float(inputs[2].tensor)),
+    "Swish": _apply(F.silu),
+    "Gelu": lambda b, node, inputs: b.call(F.gelu, inputs[0]),
+    "Mish": _apply(F.mish),
+    "Tanh": _apply(torch.tanh),
+    "Exp": _apply(torch.exp),
+    "Sqrt": _apply(torch.sqrt),
+    "SoftPlus": _apply(F.softplus),
+}
