@@ -1,0 +1,62 @@
+"""DARK: the top of the Gaussian whose logarithm fits the cells about a maximum (Zhang et al., CVPR 2020, arXiv 1910.06278)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.geometry import Floats
+from services.pose.decoders.outputs import Indices, Maps
+
+TINY = np.float32(1e-10)  # what the logarithm takes for 0, as in the authors' code
+FLAT = np.float32(1e-6)  # determinants below are no peak
+
+
+def step(maps: Maps, cell: Indices) -> tuple[Floats, Floats]:
+    """(P,) maxima as cells -> x and y (P,) of their tops in cells, at most one cell from there.
+
+    Maxima on the border and flat ones stay where they are.
+    """
+    y, x = np.divmod(cell, maps.columns)
+    inside = (x > 0) & (x < maps.columns - 1) & (y > 0) & (y < maps.rows - 1)
+    centre = np.where(inside, cell, maps.columns + 1)
+    rows, columns = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
+    patch = maps.at(centre + rows * maps.columns + columns)  # (9, P)
+    return _newton(patch, x, y, inside)
+
+
+def blurred_step(maps: Maps, cell: Indices, kernel: int) -> tuple[Floats, Floats]:
+    """The same on maps blurred by a Gaussian of `kernel` (odd) cells, 0 beyond the border, sigma as OpenCV derives it.
+
+    Only the 3 x 3 cells that the fit reads are blurred: (kernel + 2)^2 values of a map, not all of them.
+    """
+    y, x = np.divmod(cell, maps.columns)
+    inside = (x > 0) & (x < maps.columns - 1) & (y > 0) & (y < maps.rows - 1)
+    reach = np.arange(-(kernel // 2) - 1, kernel // 2 + 2)[:, None]  # (kernel + 2, 1)
+    at_y, at_x = y + reach, x + reach  # (kernel + 2, P)
+    known_y, known_x = (at_y >= 0) & (at_y < maps.rows), (at_x >= 0) & (at_x < maps.columns)
+    cells = np.where(known_y, at_y, 0)[:, None] * maps.columns + np.where(known_x, at_x, 0)[None]  # (k + 2, k + 2, P)
+    side = len(reach)
+    values = maps.at(cells.reshape(side * side, -1)).reshape(side, side, -1)
+    values *= known_y[:, None] & known_x[None]
+    weights = cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)[:, 0]
+    shifted = np.stack([np.pad(weights, (i, 2 - i)) for i in range(3)])  # (3, k + 2): the kernel about each of 3 cells
+    patch = np.einsum("iy,jx,yxp->ijp", shifted, shifted, values, optimize=True)
+    return _newton(np.ascontiguousarray(patch, np.float32).reshape(9, -1), x, y, inside)
+
+
+def _newton(patch: Floats, x: Indices, y: Indices, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """One step of Newton's method on the logarithm of the patch (9, P), which is written to."""
+    with np.errstate(invalid="ignore"):  # inf - inf; its score is not finite either, and refused
+        np.log(np.maximum(patch, TINY, out=patch), out=patch)
+        nw, n, ne, w, c, e, sw, s, se = patch
+        dx, dy = (e - w) * np.float32(0.5), (s - n) * np.float32(0.5)
+        dxx, dyy = e + w - 2 * c, s + n - 2 * c
+        dxy = (se - sw - ne + nw) * np.float32(0.25)
+        determinant = dxx * dyy - dxy * dxy
+        peaked = inside & (determinant > FLAT)
+        factor = np.divide(peaked, determinant, out=np.zeros_like(dx), where=peaked)  # 0: stays
+        step_x = np.clip((dxy * dy - dyy * dx) * factor, -1, 1)
+        step_y = np.clip((dxy * dx - dxx * dy) * factor, -1, 1)
+    return np.asarray(x + step_x, np.float32), np.asarray(y + step_y, np.float32)
