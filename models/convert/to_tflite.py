@@ -1,0 +1,111 @@
+"""PyTorch -> TFLite: float32, int8 weights (dynamic range), and int8 throughout, for one picture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.convert.quiet import quiet
+from models.convert.source import ConversionError, Source
+from models.convert.tflite_io import Integers, set_io
+
+INPUT = "image"
+PIXEL_RANGE = (0.0, 255.0)  # of the input: gives scale 1 and zero point -128, so that a pixel is a number, not rounded
+_SIGNATURE = "serving_default"
+
+
+def float_graph(source: Source, module: Any | None = None, *, normalise: bool = True) -> bytes:
+    """The network as TFLite, float32 pixels (1, H, W, 3) in, all else float32: what the three files below are made of.
+
+    module: to be exported instead of the source's own. normalise: False where the module normalises itself.
+    The converter moves channels last throughout; what transposes remain are those of the outputs.
+    """
+    with quiet(f"{source.name}: export to TFLite"):
+        import litert_torch
+
+        from models.convert.graph import Pixels, example
+
+        network = Pixels(source, module, normalise=normalise).eval()
+        content: bytes = bytes(litert_torch.convert(network, (example(source, 1, dtype="float32"),)).model_content())
+    return content
+
+
+def to_float(source: Source, graph: bytes) -> bytes:
+    """Float32; takes uint8 pixels (1, H, W, 3)."""
+    return set_io(graph, [INPUT], source.outputs)
+
+
+def to_dynamic(source: Source, graph: bytes) -> bytes:
+    """int8 weights, one scale a channel; activations are float32, quantised where it pays, as they come. uint8 pixels in."""
+    with quiet(f"{source.name}: quantising weights"):
+        from ai_edge_quantizer import quantizer, recipe
+
+        done = quantizer.Quantizer(graph, recipe.dynamic_wi8_afp32())
+        content = bytes(done.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    return set_io(content, [INPUT], source.outputs)
+
+
+def to_int8(source: Source, graph: bytes, pictures: Sequence[NDArray[np.uint8]], *, integers: Integers = "int8",
+            threads: int = 2) -> bytes:  # fmt: skip
+    """int8 weights and activations, int8 or uint8 in and out.
+
+    pictures: (H, W, 3) uint8 each, as the network is fed at run time: they decide which range each activation gets.
+    The ranges are those of all pictures together, not the quantiser's moving average, which cuts the rare high peaks that
+    heatmaps are made of. Raises ConversionError without pictures.
+    """
+    if not pictures:
+        raise ConversionError(f"{source.name}: int8 needs pictures to calibrate with; give --calibration")
+    with quiet(f"{source.name}: quantising to int8"):
+        from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
+        from ai_edge_quantizer.utils import qsv_utils
+
+        steps = recipe.static_wi8_ai8()
+        manager = recipe_manager.RecipeManager()
+        manager.load_quantization_recipe(steps)
+        observer = calibrator.Calibrator(graph, num_threads=threads, qsv_update_func=qsv_utils.min_max_update)
+        name, tensor = _input_of(graph)
+        observer.calibrate({_SIGNATURE: _Pictures(name, pictures)}, manager)
+        ranges = observer.get_model_qsvs()
+        low, high = PIXEL_RANGE
+        ranges[tensor] = {**ranges[tensor], "min": np.full_like(ranges[tensor]["min"], low),
+                          "max": np.full_like(ranges[tensor]["max"], high)}  # fmt: skip
+        done = quantizer.Quantizer(graph, steps)
+        result = done.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    content = bytes(result.quantized_model)
+    _expect_integers(source, content)
+    return set_io(content, [INPUT], source.outputs, integers=integers)
+
+
+class _Pictures:
+    """Calibration data as the quantiser reads it, twice: a sample at a time, so that they never lie in memory as floats."""
+
+    def __init__(self, name: str, pictures: Sequence[NDArray[np.uint8]]) -> None:
+        self._name, self._pictures = name, pictures
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[np.float32]]]:
+        for picture in self._pictures:
+            yield {self._name: picture[None].astype(np.float32)}
+
+
+def _input_of(graph: bytes) -> tuple[str, str]:
+    """Name of the input in the signature, and of its tensor."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=graph)
+    (name,) = interpreter.get_signature_list()[_SIGNATURE]["inputs"]
+    return str(name), str(interpreter.get_input_details()[0]["name"])
+
+
+def _expect_integers(source: Source, content: bytes) -> None:
+    """No step in floats may be left: it would run on the CPU of an Edge TPU's host, silently."""
+    from models.convert.tflite_io import operations
+
+    left = sorted({name for name in operations(content) if name in ("DEQUANTIZE", "CAST")})
+    if left:
+        raise ConversionError(
+            f"{source.name}: the int8 network still has {', '.join(left)}: an operation in it cannot be quantised; "
+            "`posebus models check` names it; rewrite it, or leave tflite-int8 out of --formats"
+        )
