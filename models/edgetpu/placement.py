@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.edgetpu.estimate import BUSES, HOSTS, ROOM_BYTES, Bus, Estimate, Host, Load, estimate
 from models.edgetpu.graph import COMPILED_OP, Model, Op, Subgraph, read_model
-from models.edgetpu.verdict import MAPPED, NOT_SUPPORTED, SUBGRAPH, VERSION, Verdict, Warned, judge
+from models.edgetpu.verdict import MAPPED, NOT_SUPPORTED, REFUSING, SUBGRAPH, Verdict, Warned, judge
 from models.edgetpu.work import CONVOLUTIONS, FREE, macs, parameters
 
 
@@ -139,7 +139,7 @@ def check_tflite(path: Path, *, every_run: bool = False, bus: Bus = BUSES["usb3"
 def place(model: Model, *, every_run: bool = False, bus: Bus = BUSES["usb3"], host: Host = HOSTS["a53"]) -> Placement:
     """Predict the placement of a model that is read already."""
     verdicts = [[judge(graph, op) for op in graph.ops] for graph in model.subgraphs]
-    refused = next((item.reason for graph in verdicts for item in graph if item.status == VERSION), None)
+    refused = next((item for graph in verdicts for item in graph if item.status in REFUSING), None)
     ops: list[OpPlacement] = []
     possible, transferred, used = 0, 0, set[tuple[int, int]]()
     for number, graph in enumerate(model.subgraphs):
@@ -152,7 +152,8 @@ def place(model: Model, *, every_run: bool = False, bus: Bus = BUSES["usb3"], ho
         ops.extend(_placed(number, graph, op, verdicts[number][op.index], of, refused, used) for op in graph.ops)
     started = len({op.run for op in ops if op.run is not None})
     latency = estimate(_load(ops, transferred, started), bus, host)
-    return Placement(model.path, model, tuple(ops), refused, started, possible, transferred, latency)
+    reason = refused.reason if refused else None
+    return Placement(model.path, model, tuple(ops), reason, started, possible, transferred, latency)
 
 
 def _runs(graph: Subgraph, supported: list[bool]) -> list[list[int]]:
@@ -193,13 +194,19 @@ def _data(graph: Subgraph, op: Op) -> Iterator[int]:
 
 
 def _placed(
-    number: int, graph: Subgraph, op: Op, verdict: Verdict, of: dict[int, int], refused: str | None, used: set[tuple[int, int]]
+    number: int,
+    graph: Subgraph,
+    op: Op,
+    verdict: Verdict,
+    of: dict[int, int],
+    refused: Verdict | None,
+    used: set[tuple[int, int]],
 ) -> OpPlacement:
     run = of.get(op.index)
     status, reason = verdict.status, verdict.reason
     if run is None and verdict.supported:
         if refused:
-            status, reason = VERSION, f"the compiler refuses the whole file: {refused}"
+            status, reason = refused.status, f"the compiler refuses the whole file: {refused.reason}"
         elif number > 0:
             status, reason = NOT_SUPPORTED, "lies in a subgraph of control flow"
         else:

@@ -149,6 +149,15 @@ REFUSED_VERSIONS: dict[str, tuple[int, str]] = {
     "EXP": (2, "github.com/google-coral/libedgetpu/issues/71"),
 }
 
+# The custom operators that the compiler resolves; with another one, it refuses the whole file.
+KNOWN_CUSTOM = ("TFLite_Detection_PostProcess", "edgetpu-custom-op")
+KNOWN_CUSTOM_SOURCE = "github.com/google-coral/project-posenet/issues/19"
+
+OPEN_BATCH = (
+    "the batch is open (-1 in the shape signature), for which the compiler refused files; convert with batch 1",
+    "github.com/tensorflow/tensorflow/issues/73946",
+)
+
 # Operators that are in the table, but that users saw fall off or run far too slowly: placed, but not to be relied on.
 DOUBTFUL: dict[str, tuple[str, tuple[str, ...]]] = {
     "TRANSPOSE_CONV": (

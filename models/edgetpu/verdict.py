@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.edgetpu.graph import COMPILED_OP, Op, Subgraph, Tensor
-from models.edgetpu.rules import DOCS, DOUBTFUL, REFUSED, REFUSED_VERSIONS, RULES, Limit, Rule
+from models.edgetpu.limits import unit_strides
+from models.edgetpu.rules import (
+    DOCS,
+    DOUBTFUL,
+    KNOWN_CUSTOM,
+    KNOWN_CUSTOM_SOURCE,
+    OPEN_BATCH,
+    REFUSED,
+    REFUSED_VERSIONS,
+    RULES,
+    Limit,
+    Rule,
+)
 from models.edgetpu.work import role
 
 # What edgetpu_compiler writes into its log for each operator.
@@ -16,6 +28,10 @@ VERSION = "Operation version not supported"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 LIMITATION = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
 SUBGRAPH = "More than one subgraph is not supported"
+STRIDES = "Only Strided-Slice with unitary strides supported"
+UNRESOLVED = "Encountered unresolved custom op"
+# Whole files are refused with these.
+REFUSING = (VERSION, UNRESOLVED)
 
 EIGHT_BIT = ("INT8", "UINT8")
 FLOATS = ("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64")
@@ -60,17 +76,20 @@ def judge(graph: Subgraph, op: Op) -> Verdict:
     for limit in rule.limits:
         problem = limit.check(graph, op) if limit.check is not None else None
         if problem is not None:
+            status = STRIDES if limit.check is unit_strides else LIMITATION
             reason = f"{problem}; the limit: {limit.text}"
-            return Verdict(False, LIMITATION, reason, "", limit.documented, limit.source)
+            return Verdict(False, status, reason, "", limit.documented, limit.source)
     return Verdict(True, documented=rule.documented, source=rule.source, warnings=_warnings(graph, op, rule))
 
 
 def _not_in_table(graph: Subgraph, op: Op) -> Verdict:
     refusal = REFUSED.get(op.kind)
-    tensors = [graph.tensors[index] for index in (*op.inputs, *op.outputs) if index >= 0]
-    status = DATA_TYPE if all(tensor.dtype not in EIGHT_BIT for tensor in tensors) or op.kind == "CUSTOM" else NOT_SUPPORTED
-    if op.kind == "DEQUANTIZE":  # the log blames its float output
-        status = DATA_TYPE
+    if op.kind == "CUSTOM" and op.custom not in KNOWN_CUSTOM:
+        reason = f"the compiler knows no custom operator {op.custom!r} and refuses files with one"
+        return Verdict(False, UNRESOLVED, reason, REFUSED["CUSTOM"].fix, False, KNOWN_CUSTOM_SOURCE)
+    # Logs blame the data type first: ARG_MAX of an int8 tensor, whose output is int32, is said to have the wrong type.
+    tensors = [graph.tensors[index] for index in (*op.inputs[:1], *op.outputs) if index >= 0]
+    status = DATA_TYPE if any(tensor.dtype not in EIGHT_BIT for tensor in tensors) else NOT_SUPPORTED
     reason = f"{op.label} is not among the operators of the Edge TPU"
     return Verdict(False, status, reason, refusal.fix if refusal else "", True, refusal.source if refusal else DOCS)
 
@@ -128,7 +147,7 @@ def _warnings(graph: Subgraph, op: Op, rule: Rule) -> tuple[Warned, ...]:
         text, sources = DOUBTFUL[op.kind]
         found.insert(0, Warned(text, True, sources))
     if any(index >= 0 and graph.tensors[index].open_batch for index in op.inputs):
-        found.append(Warned("the batch is open (-1) in the shape signature: convert with batch 1", False, (DOCS,)))
+        found.append(Warned(OPEN_BATCH[0], True, (OPEN_BATCH[1],)))
     return tuple(found)
 
 
