@@ -15,11 +15,11 @@ __all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_si
 
 log = logging.getLogger(__name__)
 
-# Each module has FORMAT, `probe() -> reason it cannot run here or None`, and `load(Request) -> EngineBase`. `auto` tries
-# those whose format the artifact has in this order.
+# Each module has FORMATS that it reads, best first, `probe() -> reason it cannot run here or None`, and
+# `load(Request) -> EngineBase`. `auto` tries those that read a format of the artifact in this order.
 RUNTIMES: dict[str, str] = {
-    "tensorrt": "common.runtimes.later",
-    "edgetpu": "common.runtimes.later",
+    "tensorrt": "common.runtimes.tensorrt",
+    "edgetpu": "common.runtimes.edgetpu",
     "openvino": "common.runtimes.openvino",
     "onnx": "common.runtimes.onnx",
     "tflite": "common.runtimes.tflite",
@@ -53,7 +53,7 @@ def load(
         return _load_any(request)
     if runtime not in RUNTIMES:
         raise RuntimeUnavailable(f"runtime {runtime!r} does not exist; choose auto, {', '.join(RUNTIMES)}")
-    reason = probe(runtime)
+    reason = _lacks_format(runtime, artifact) or probe(runtime)
     if reason is not None:
         raise RuntimeUnavailable(f"runtime {runtime!r}: {reason}")
     return _load_one(runtime, request)
@@ -61,8 +61,7 @@ def load(
 
 def probe(runtime: str) -> str | None:
     """Why the runtime cannot be used here, with the fix; None: it can."""
-    module = importlib.import_module(RUNTIMES[runtime])
-    reason: str | None = module.probe(runtime) if RUNTIMES[runtime].endswith(".later") else module.probe()
+    reason: str | None = importlib.import_module(RUNTIMES[runtime]).probe()
     return reason
 
 
@@ -78,14 +77,19 @@ def default_size(artifact: Artifact, task: Task) -> tuple[int, int]:
     return side, side
 
 
+def _lacks_format(runtime: str, artifact: Artifact) -> str | None:
+    """Why the runtime has nothing to load from that artifact, with the fix; None: it has."""
+    module: Any = importlib.import_module(RUNTIMES[runtime])
+    if any(format in artifact.formats for format in module.FORMATS):
+        return None
+    needs, has = " or ".join(module.FORMATS), ", ".join(artifact.formats)
+    hints: dict[str, str] = getattr(module, "HINTS", {})
+    hint = next((hints[has] for has in artifact.formats if has in hints), "set runtime: auto, or choose another artifact")
+    return f"needs a file of the format {needs}; artifact {artifact.name!r} has {has}; {hint}"
+
+
 def _load_one(runtime: str, request: Request) -> EngineBase:
     module: Any = importlib.import_module(RUNTIMES[runtime])
-    if module.FORMAT not in request.artifact.formats:
-        has = ", ".join(request.artifact.formats)
-        raise RuntimeUnavailable(
-            f"runtime {runtime!r} needs a {module.FORMAT} file; artifact {request.artifact.name!r} has {has}; "
-            "set runtime: auto, or choose another artifact"
-        )
     engine: EngineBase | None = None
     try:
         engine = module.load(request)
@@ -105,24 +109,27 @@ def _load_one(runtime: str, request: Request) -> EngineBase:
 
 def _load_any(request: Request) -> EngineBase:
     reasons: list[str] = []
-    last: ModelError | None = None
-    for runtime, path in RUNTIMES.items():
-        if path.endswith(".later"):
-            reason: str | None = "not in this release"
-        elif importlib.import_module(path).FORMAT not in request.artifact.formats:
-            reason = f"the artifact has {', '.join(request.artifact.formats)} only"
-        else:
+    errors: list[ModelError] = []
+    for runtime in RUNTIMES:
+        reason = _lacks_format(runtime, request.artifact)
+        if reason is None:
             reason = probe(runtime)
             if reason is None:
                 try:
                     return _load_one(runtime, request)
                 except ModelError as error:
-                    reason, last = str(error), error
+                    reason = str(error)
+                    errors.append(error)
             reasons.append(f"{runtime}: {reason}")
         log.info("event=runtime_passed_over model=%s runtime=%s reason=%s", request.artifact.name, runtime, reason)
-    if isinstance(last, ModelError) and len(reasons) == 1:
-        raise last
+    if errors and (len(reasons) == 1 or _all_the_same(errors)):
+        raise errors[-1]
     raise RuntimeUnavailable(
         f"artifact {request.artifact.name!r} ({', '.join(request.artifact.formats)}) runs on no runtime here: "
         + "; ".join(reasons)
-    ) from last
+    ) from (errors[-1] if errors else None)
+
+
+def _all_the_same(errors: list[ModelError]) -> bool:
+    """Is it the artifact that is at fault, as all who tried say?"""
+    return all(isinstance(error, ArtifactError) and str(error) == str(errors[0]) for error in errors)

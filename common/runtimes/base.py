@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.artifact import Artifact, file_for, input_of, path_for
-from common.manifest import InputSpec, ModelError, Task
+from common.manifest import ArtifactError, InputSpec, ModelError, Task
 
 Outputs = dict[str, NDArray[Any]]
 Batch = NDArray[np.uint8]
@@ -27,6 +28,7 @@ __all__ = [
     "Outputs",
     "Request",
     "RuntimeUnavailable",
+    "by_picture",
     "check_batch",
     "pixel_table",
     "stack",
@@ -49,6 +51,20 @@ class Request:
     size_px: tuple[int, int]
     cache: Path | None = None
     precision: str = "auto"
+
+    def format(self, formats: tuple[str, ...]) -> str:
+        """The first of these formats that the artifact has in the asked precision, else the first that it has at all.
+
+        Raises ArtifactError when it has none of them.
+        """
+        here = [name for name in formats if name in self.artifact.formats]
+        for name in here:
+            if any(file.format == name and self.precision in ("auto", file.precision) for file in self.artifact.manifest.file):
+                return name
+        if here:
+            return here[0]
+        has = ", ".join(self.artifact.formats)
+        raise ArtifactError(f"artifact {self.artifact.name!r} has no file of the formats {', '.join(formats)}; it has {has}")
 
     def path(self, format: str, role: str = "model") -> Path:
         """The file to load, pulled and checked; weights come in the model's precision. Raises ArtifactError."""
@@ -101,9 +117,17 @@ class EngineBase(ABC):
                 raise ModelError(f"{self!r} failed on a batch {batch.shape}: {error}") from error
 
     def warm_up(self) -> None:
-        """Run once on a grey picture, so that the first real frame does not pay for lazy set-up."""
+        """Run once on a grey picture, so that the first real frame does not pay for lazy set-up; look at the answer.
+
+        Raises ModelError when an output has not one row a picture, as `run` promises.
+        """
         width, height = self._size_px
-        self.run(np.full((1, height, width, 3), 114, np.uint8))
+        for name, values in self.run(np.full((1, height, width, 3), 114, np.uint8)).items():
+            if values.ndim == 0 or len(values) != 1:
+                raise ModelError(
+                    f"artifact {self._model!r}: for one picture the output {name!r} has the shape {values.shape}; its first "
+                    "axis must be the picture: export the network so"
+                )
 
     def close(self) -> None:
         with self._lock:
@@ -162,6 +186,13 @@ def to_network(batch: Batch, table: NDArray[Any], layout: str) -> NDArray[Any]:
     for image, out in zip(values, planes, strict=True):  # cv2.split is faster than a strided copy
         cv2.split(image, [out[0], out[1], out[2]])
     return planes
+
+
+def by_picture(batch: Batch, infer: Callable[[Batch], Outputs], *, at_once: int | None) -> Outputs:
+    """Infer in parts of at most `at_once` pictures (None: all together), and answer as one batch."""
+    if at_once is None or len(batch) <= at_once:
+        return infer(batch)
+    return stack([infer(batch[start : start + at_once]) for start in range(0, len(batch), at_once)])
 
 
 def stack(parts: list[Outputs]) -> Outputs:

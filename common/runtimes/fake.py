@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable
 
-FORMAT = "fake"
+FORMATS = ("fake",)
 MAX_PEOPLE = 20
 BRIGHT = 200  # of 255
 MIN_SHARE = 0.001  # of the picture; smaller regions are noise
@@ -51,7 +51,7 @@ class FakeEngine(EngineBase):
     """Answers what `answer(batch)` returns, `sleep_s` later. Tests may give any answer, or raise from it."""
 
     def __init__(self, request: Request, answer: Callable[[Batch], Outputs], *, sleep_s: float = 0.0) -> None:
-        super().__init__("fake", request.device, request, format=FORMAT)
+        super().__init__("fake", request.device, request, format="fake")
         self._answer = answer
         self._sleep_s = sleep_s
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU.
+"""ONNX Runtime on the CPU, and on what else its build has: CUDA, TensorRT, OpenVINO.
 
 A network whose graph takes normalised floats gets them from a table look-up in the engine (`to_network`): folding the
 normalisation into the graph would need the package `onnx` on every node. Networks exported with uint8 NHWC input get the
@@ -8,13 +8,19 @@ pixels as they are.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, pixel_table, stack, to_network
+from common.manifest import ModelError
+from common.model_store import default_cache
+from common.runtimes.base import Batch, EngineBase, Outputs, Request, by_picture, pixel_table, to_network
+from common.runtimes.contract import NetworkInput, check_network, sizes
+from common.runtimes.onnx_providers import BATCH_MAX, TENSORRT, Provider, choose, open_session, tensorrt_options
 
-FORMAT = "onnx"
+FORMATS = ("onnx",)
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16", "tensor(float)": "float32"}
 
 
 def probe() -> str | None:
@@ -24,36 +30,30 @@ def probe() -> str | None:
 
 
 def load(request: Request) -> EngineBase:
-    if request.device not in ("auto", "cpu"):
-        raise RuntimeUnavailable(f"runtime 'onnx' has no device {request.device!r}; choose auto or cpu")
-    return OnnxEngine(request, request.path(FORMAT).read_bytes())
+    import onnxruntime
+
+    provider = choose(request.device, onnxruntime.get_available_providers())
+    return OnnxEngine(request, request.path("onnx").read_bytes(), onnxruntime, provider)
 
 
 class OnnxEngine(EngineBase):
     """One session; batches of any size and, for dynamic networks, any input size."""
 
-    def __init__(self, request: Request, model: bytes) -> None:
-        super().__init__("onnx", "cpu", request, format=FORMAT)
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = request.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # its warnings are about its own optimiser; errors are raised
-        # Spinning threads burn a core between frames: the load of an idle camera must stay low.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        (source,) = self._session.get_inputs()
-        self._source = source.name
-        self._raw = source.type == "tensor(uint8)" and self._input.layout == "NHWC" and self._input.mean is None
-        self._table = pixel_table(self._input)
-        if source.type == "tensor(uint8)":
-            self._table = self._table.astype(np.uint8)
+    def __init__(self, request: Request, model: bytes, ort: Any, provider: Provider) -> None:
+        super().__init__("onnx", provider.device, request, format="onnx")
+        self._at_once: int | None = None if self._input.batch else 1
+        if provider.name == TENSORRT:
+            provider = self._with_engines(request, model, ort, provider)
+        self._session: Any = open_session(ort, model, _options(ort, request.threads), provider)
+        found = _input(self._session, self._model)
+        check_network(self._model, self._input, found)
+        self._source = found.name
+        self._raw = found.dtype == "uint8" and self._input.layout == "NHWC"
+        self._table = pixel_table(self._input).astype(found.dtype)
         self._names = [output.name for output in self._session.get_outputs()]
 
     def _infer(self, batch: Batch) -> Outputs:
-        size = len(batch) if self._input.batch else 1
-        return stack([self._invoke(batch[start : start + size]) for start in range(0, len(batch), size)])
+        return by_picture(batch, self._invoke, at_once=self._at_once)
 
     def _invoke(self, batch: Batch) -> Outputs:
         values = np.ascontiguousarray(batch) if self._raw else to_network(batch, self._table, self._input.layout)
@@ -61,3 +61,34 @@ class OnnxEngine(EngineBase):
 
     def _free(self) -> None:
         self._session = None
+
+    def _with_engines(self, request: Request, model: bytes, ort: Any, provider: Provider) -> Provider:
+        """The TensorRT provider with its cache, and a profile that needs the input's name: a look with the CPU gives it."""
+        options = _options(ort, 1)
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        found = _input(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), self._model)
+        width, height = request.size_px
+        size = (1, height, width, 3) if self._input.layout == "NHWC" else (1, 3, height, width)
+        folder = (request.cache or default_cache()) / "onnx-tensorrt"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._at_once = BATCH_MAX if self._input.batch else 1
+        return replace(provider, options={**provider.options, **tensorrt_options(found.name, found.shape, size, str(folder))})
+
+
+def _options(ort: Any, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings are about its own optimiser; errors are raised
+    # Spinning threads burn a core between frames: the load of an idle camera must stay low.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _input(session: Any, model: str) -> NetworkInput:
+    sources = session.get_inputs()
+    if len(sources) != 1:
+        names = ", ".join(source.name for source in sources)
+        raise ModelError(f"artifact {model!r} has inputs {names}; one input is supported")
+    source = sources[0]
+    return NetworkInput(source.name, sizes(source.shape), _DTYPES.get(source.type, source.type))

@@ -1,4 +1,7 @@
-"""OpenVINO on CPUs and Intel GPUs. Cast, layout, mean and std are compiled into the network, which then takes pixels."""
+"""OpenVINO on CPUs, Intel GPUs and NPUs. Cast, layout, mean and std are compiled into the network, which then takes pixels.
+
+It reads its own format (.xml and .bin) and, where the artifact has none, ONNX.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from common.manifest import InputSpec
-from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, stack
+from common.manifest import InputSpec, ModelError
+from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, by_picture
+from common.runtimes.contract import NetworkInput, check_network
 
-FORMAT = "openvino"
+FORMATS = ("openvino", "onnx")
+_DTYPES = {"u8": "uint8", "i8": "int8", "f16": "float16", "f32": "float32"}
 
 
 def probe() -> str | None:
@@ -23,36 +28,59 @@ def load(request: Request) -> EngineBase:
     import openvino
 
     core = openvino.Core()
-    device = "CPU" if request.device in ("auto", "cpu") else request.device.upper()
-    if device not in core.available_devices:
-        here = ", ".join(name.lower() for name in core.available_devices)
-        raise RuntimeUnavailable(f"runtime 'openvino' has no device {request.device!r} here; choose one of: {here}")
-    model = core.read_model(request.path(FORMAT), request.path(FORMAT, "weights"))
-    return OpenvinoEngine(request, core, model, device)
+    device = _device(request.device, core.available_devices)
+    format = request.format(FORMATS)
+    if format == "openvino":
+        model = core.read_model(request.path(format), request.path(format, "weights"))
+    else:
+        model = core.read_model(request.path(format))
+    return OpenvinoEngine(request, core, model, device, format)
+
+
+def _device(asked: str, here: list[str]) -> str:
+    """OpenVINO's name of the device: `gpu` and `gpu:0` are GPU where there is one, GPU.0 where there are several."""
+    if asked in ("auto", "cpu"):
+        return "CPU"
+    name = asked.upper().replace(":", ".")
+    if name.endswith(".0") and name not in here:
+        name = name.removesuffix(".0")
+    elif name not in here and f"{name}.0" in here:
+        name = f"{name}.0"
+    if name not in here:
+        raise RuntimeUnavailable(
+            f"runtime 'openvino' has no device {asked!r} here; choose one of: {', '.join(name.lower() for name in here)}; "
+            "an Intel GPU or NPU needs its driver (intel-opencl-icd, intel-driver-compiler-npu) and /dev/dri or /dev/accel"
+        )
+    return name
 
 
 class OpenvinoEngine(EngineBase):
     """One compiled network and one infer request."""
 
-    def __init__(self, request: Request, core: Any, model: Any, device: str) -> None:
-        super().__init__("openvino", device.lower(), request, format=FORMAT)
+    def __init__(self, request: Request, core: Any, model: Any, device: str, format: str) -> None:
+        super().__init__("openvino", device.lower(), request, format=format)
         import openvino
 
         if len(model.inputs) != 1:
             names = ", ".join(str(source.get_any_name()) for source in model.inputs)
-            raise RuntimeUnavailable(f"artifact {request.artifact.name!r} has inputs {names}; one input is supported")
-        _take_pixels(openvino, model, self._input)
-        _free_sizes(openvino, model, self._input)
+            raise ModelError(f"artifact {self._model!r} has inputs {names}; one input is supported")
+        found = _input(model.inputs[0])
+        check_network(self._model, self._input, found, resizable=True)
+        _take_pixels(openvino, model, self._input, found.dtype)
+        self._at_once = None if self._input.batch and device != "NPU" else 1
+        # An NPU compiles for one shape only.
+        _free_sizes(model, self._input, request.size_px if device == "NPU" else None, batch=self._at_once is None)
         # Not pinned: several services share the machine, and OpenVINO would pin each to the same first core.
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": False}
         if device == "CPU":
             config["INFERENCE_NUM_THREADS"] = request.threads
+        else:
+            config = {"PERFORMANCE_HINT": "LATENCY"}
         self._request: Any = core.compile_model(model, device, config).create_infer_request()
         self._names = [_name(output, i) for i, output in enumerate(model.outputs)]
 
     def _infer(self, batch: Batch) -> Outputs:
-        size = len(batch) if self._input.batch else 1
-        return stack([self._invoke(batch[start : start + size]) for start in range(0, len(batch), size)])
+        return by_picture(batch, self._invoke, at_once=self._at_once)
 
     def _invoke(self, batch: Batch) -> Outputs:
         results = self._request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
@@ -63,25 +91,34 @@ class OpenvinoEngine(EngineBase):
         self._request = None
 
 
-def _take_pixels(openvino: Any, model: Any, spec: InputSpec) -> None:
+def _input(source: Any) -> NetworkInput:
+    name = _name(source, 0)
+    kind = source.get_element_type().get_type_name()
+    if source.get_partial_shape().rank.is_dynamic:
+        raise ModelError(f"the input {name!r} has an unknown number of axes; export it with four")
+    shape = tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in source.get_partial_shape())
+    return NetworkInput(name, shape, _DTYPES.get(kind, kind))
+
+
+def _take_pixels(openvino: Any, model: Any, spec: InputSpec, dtype: str) -> None:
     """Make the model take uint8 NHWC and do the rest itself."""
     steps = openvino.preprocess.PrePostProcessor(model)
     source = steps.input(0)
     source.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
     source.model().set_layout(openvino.Layout(spec.layout))
-    source.preprocess().convert_element_type(openvino.Type.f32)
+    if dtype != "uint8":
+        source.preprocess().convert_element_type(openvino.Type.f32)
     if spec.mean is not None and spec.std is not None:
         source.preprocess().mean(list(spec.mean)).scale(list(spec.std))
     steps.build()
 
 
-def _free_sizes(openvino: Any, model: Any, spec: InputSpec) -> None:
-    """Make batch and, where the manifest allows, height and width dynamic."""
-    height = -1 if spec.height_px is None else spec.height_px
-    width = -1 if spec.width_px is None else spec.width_px
-    model.reshape(openvino.PartialShape([-1 if spec.batch else 1, height, width, 3]))
+def _free_sizes(model: Any, spec: InputSpec, size_px: tuple[int, int] | None, *, batch: bool) -> None:
+    """Make batch and, where the manifest allows, height and width dynamic; size_px: fix them to that."""
+    width, height = size_px or (spec.width_px or -1, spec.height_px or -1)
+    model.reshape([-1 if batch else 1, height, width, 3])
 
 
-def _name(output: Any, index: int) -> str:
-    names = output.get_names()
+def _name(port: Any, index: int) -> str:
+    names = port.get_names()
     return sorted(names)[0] if names else f"output_{index}"
