@@ -39,10 +39,11 @@ def blurred_step(maps: Maps, cell: Indices, kernel: int) -> tuple[Floats, Floats
     cells = np.where(known_y, at_y, 0)[:, None] * maps.columns + np.where(known_x, at_x, 0)[None]  # (k + 2, k + 2, P)
     side = len(reach)
     values = maps.at(cells.reshape(side * side, -1)).reshape(side, side, -1)
-    values *= known_y[:, None] & known_x[None]
+    values = np.where(known_y[:, None] & known_x[None], values, np.float32(0))
     weights = cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)[:, 0]
     shifted = np.stack([np.pad(weights, (i, 2 - i)) for i in range(3)])  # (3, k + 2): the kernel about each of 3 cells
-    patch = np.einsum("iy,jx,yxp->ijp", shifted, shifted, values, optimize=True)
+    with np.errstate(invalid="ignore"):  # 0 * inf; refused as below
+        patch = np.einsum("iy,jx,yxp->ijp", shifted, shifted, values, optimize=True)
     return _newton(np.ascontiguousarray(patch, np.float32).reshape(9, -1), x, y, inside)
 
 
@@ -56,7 +57,7 @@ def _newton(patch: Floats, x: Indices, y: Indices, inside: NDArray[np.bool_]) ->
         dxy = (se - sw - ne + nw) * np.float32(0.25)
         determinant = dxx * dyy - dxy * dxy
         peaked = inside & (determinant > FLAT)
-        factor = np.divide(peaked, determinant, out=np.zeros_like(dx), where=peaked)  # 0: stays
-        step_x = np.clip((dxy * dy - dyy * dx) * factor, -1, 1)
-        step_y = np.clip((dxy * dx - dxx * dy) * factor, -1, 1)
+        safe = np.where(peaked, determinant, np.float32(1))
+        step_x = np.where(peaked, np.clip((dxy * dy - dyy * dx) / safe, -1, 1), np.float32(0))
+        step_y = np.where(peaked, np.clip((dxy * dx - dxx * dy) / safe, -1, 1), np.float32(0))
     return np.asarray(x + step_x, np.float32), np.asarray(y + step_y, np.float32)

@@ -53,8 +53,8 @@ def heatmaps_quarter(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) 
     around = np.array([[-1], [1], [-maps.columns], [maps.columns]])
     left, right, above, below = maps.at(centre + around)
     quarter = np.where(inside, np.float32(0.25), np.float32(0))
-    x_moved = x + quarter * np.sign(right - left)
-    y_moved = y + quarter * np.sign(below - above)
+    x_moved = x + quarter * np.subtract(right > left, right < left, dtype=np.float32)
+    y_moved = y + quarter * np.subtract(below > above, below < above, dtype=np.float32)
     return maps.keypoints(x_moved, y_moved, _stride(maps, size_px), score)
 
 

@@ -56,8 +56,9 @@ def _is_offsets(array: Floats) -> bool:
 
 
 def _stride(side_px: int, cells: int) -> float:
-    ends = divmod(side_px - 1, cells - 1)
-    return float(ends[0]) if ends[1] == 0 else side_px / cells
+    """Of the two readings the one that is a power of two; an even and an odd side cannot both be."""
+    ends = (side_px - 1) / (cells - 1)
+    return ends if np.log2(ends).is_integer() and side_px % 2 else side_px / cells
 
 
 def _refused(name: str, rows: int, columns: int, count: int, outputs: Outputs) -> ModelError:
