@@ -16,13 +16,19 @@ class Pixels(nn.Module):
     """A network that takes pixels: (B, H, W, 3), uint8 or float 0..255, in the source's colour order.
 
     Cast first, then everything else: TensorRT 8.6 converts uint8 inputs to floats and does nothing else with them.
+    module: instead of the source's own. normalise: False where that module does it. decode: keypoints out, see keypoints_of.
+    channels_last: outputs (B, C, h, w) become (B, h, w, C).
     """
 
-    def __init__(self, source: Source, module: Any | None = None, *, normalise: bool = True, decode: bool = False) -> None:
+    def __init__(
+        self, source: Source, module: Any | None = None, *, normalise: bool = True, decode: bool = False,
+        channels_last: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network = source.module if module is None else module
         self.normalise = normalise
-        self.decode = decode
+        self.size_px = (source.width_px, source.height_px) if decode else None
+        self.channels_last = channels_last
         mean, std = torch.tensor(source.mean), torch.tensor(source.std)
         self.register_buffer("scale", (1 / std).reshape(1, 3, 1, 1))
         self.register_buffer("shift", (-mean / std).reshape(1, 3, 1, 1))
@@ -33,31 +39,35 @@ class Pixels(nn.Module):
             x = x * self.scale + self.shift
         outputs = self.network(x)
         outputs = (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
-        return (keypoints_of(outputs[0]),) if self.decode else outputs
+        if self.size_px is not None:
+            return (keypoints_of(outputs[0], self.size_px),)
+        if self.channels_last:
+            return tuple(value.permute(0, 2, 3, 1) if value.ndim == 4 else value for value in outputs)
+        return outputs
 
 
-def keypoints_of(heatmaps: Tensor) -> Tensor:
-    """Heatmaps (B, K, h, w) -> (B, 1, K, 3): y, x as shares of the input's height and width, and the maximum's value.
+def keypoints_of(heatmaps: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Heatmaps (B, K, h, w) of crops of size_px (width, height) -> (B, K, 3): x, y in crop pixels, the maximum's value.
 
-    The maximum, moved a quarter of a cell towards the higher neighbour in each direction (as in Newell et al. 2016 and
-    AlphaPose); on the border it stays. Cell i's centre is (i + 0.5) / cells. The layout is that of MoveNet SinglePose.
+    The same as the decoder `heatmaps_quarter` of services/pose: the maximum, moved by a quarter of a cell towards the larger
+    neighbours, unless it lies near the border; cell c is at c * stride + 0.5; a map without a value above 0 gives cell 0.
     """
-    count, kinds, rows, columns = heatmaps.shape
+    _, kinds, rows, columns = heatmaps.shape
     flat = heatmaps.reshape(-1, kinds, rows * columns)
     score, best = flat.max(dim=2)  # (B, K)
+    best = best * (score > 0)
     y, x = torch.div(best, columns, rounding_mode="floor"), best % columns
+    inside = (x > 1) & (x < columns - 1) & (y > 1) & (y < rows - 1)
+    centre = torch.where(inside, best, torch.full_like(best, columns + 1))
 
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        inside = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
-        return flat.gather(2, inside.unsqueeze(2)).squeeze(2)
+    def at(step: int) -> Tensor:
+        return flat.gather(2, (centre + step).unsqueeze(2)).squeeze(2)
 
-    def moved(cell: Tensor, cells: int, rise: Tensor) -> Tensor:
-        off_border = ((cell > 0) & (cell < cells - 1)).float()
-        return (cell.float() + 0.25 * torch.sign(rise) * off_border + 0.5) / cells
-
-    found_x = moved(x, columns, at(y, x + 1) - at(y, x - 1))
-    found_y = moved(y, rows, at(y + 1, x) - at(y - 1, x))
-    return torch.stack([found_y, found_x, score], dim=2).unsqueeze(1)  # (B, 1, K, 3)
+    quarter = inside.float() * 0.25
+    x = x.float() + quarter * torch.sign(at(1) - at(-1))
+    y = y.float() + quarter * torch.sign(at(columns) - at(-columns))
+    width, height = size_px
+    return torch.stack([x * (width / columns) + 0.5, y * (height / rows) + 0.5, score.clamp(min=0)], dim=2)
 
 
 def example(source: Source, batch: int, *, dtype: str = "uint8") -> Tensor:

@@ -24,10 +24,10 @@ def quiet(doing: str) -> Iterator[None]:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            with _descriptors_to(log), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    yield
+            with _descriptors_to(log), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), \
+                    warnings.catch_warnings():  # fmt: skip
+                warnings.simplefilter("ignore")
+                yield
         except (ConversionError, MemoryError, OSError):
             raise
         except Exception as error:

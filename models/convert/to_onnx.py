@@ -21,7 +21,7 @@ def to_onnx(source: Source, target: Path, *, module: Any | None = None, decode: 
     """Write the network as ONNX, opset 17.
 
     module: to be exported instead of the source's own, with the same inputs and outputs. decode: put the search for the
-    heatmaps' maxima into the graph; the only output is then `keypoints` (B, 1, 17, 3), see `graph.keypoints_of`.
+    heatmaps' maxima into the graph; the only output is then `keypoints` (B, 17, 3), see `graph.keypoints_of`.
     The input is `image`, (batch, height, width, 3) uint8 in the source's colour order; outputs are named as the source says.
     Raises ConversionError; nothing is written then.
     """
@@ -37,12 +37,17 @@ def to_onnx(source: Source, target: Path, *, module: Any | None = None, decode: 
     target.write_bytes(content)
 
 
+# Decoders whose cells lie where `graph.keypoints_of` takes them to be.
+DECODABLE = ("heatmaps", "heatmaps_quarter", "heatmaps_plain")
+
+
 def output_names(source: Source, decode: bool) -> list[str]:
     """Names of the outputs of the exported network."""
-    if decode and (source.task != "pose" or len(source.outputs) != 1):
+    if decode and (source.task != "pose" or len(source.outputs) != 1 or source.decoder not in DECODABLE):
         raise ConversionError(
-            f"{source.name}: decoding in the graph is for pose networks with one output of heatmaps; "
-            f"this one is for {source.task} and gives {', '.join(source.outputs)}; leave --decode out"
+            f"{source.name}: decoding in the graph is for pose networks with one output of heatmaps and one of the decoders "
+            f"{', '.join(DECODABLE)}; this one is for {source.task}, gives {', '.join(source.outputs)} and is read by "
+            f"{source.decoder!r}; leave --decode out"
         )
     return ["keypoints"] if decode else list(source.outputs)
 

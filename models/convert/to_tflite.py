@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,26 @@ PIXEL_RANGE = (0.0, 255.0)  # of the input: gives scale 1 and zero point -128, s
 _SIGNATURE = "serving_default"
 
 
-def float_graph(source: Source, module: Any | None = None, *, normalise: bool = True) -> bytes:
+def float_graph(source: Source, target: Literal["tflite", "edgetpu"] = "tflite") -> tuple[bytes, tuple[str, ...]]:
     """The network as TFLite, float32 pixels (1, H, W, 3) in, all else float32: what the three files below are made of.
 
-    module: to be exported instead of the source's own. normalise: False where the module normalises itself.
-    The converter moves channels last throughout; what transposes remain are those of the outputs.
+    Rewritten exactly for the target first; returns also what was rewritten, a line each. Heatmaps come channels last, which
+    their decoders read as well: the converter works channels last throughout, and so no transposes remain.
     """
     with quiet(f"{source.name}: export to TFLite"):
         import litert_torch
 
+        from models.convert.fold import fold_input
         from models.convert.graph import Pixels, example
+        from models.convert.rewrite import rewrite
 
-        network = Pixels(source, module, normalise=normalise).eval()
-        content: bytes = bytes(litert_torch.convert(network, (example(source, 1, dtype="float32"),)).model_content())
-    return content
+        pixels = example(source, 1, dtype="float32")
+        module, changes = rewrite(source.module, target, pixels.permute(0, 3, 1, 2))
+        module = fold_input(module, source.mean, source.std)
+        channels_last = source.decoder.startswith("heatmaps")
+        network = Pixels(source, module, normalise=False, channels_last=channels_last).eval()
+        content = bytes(litert_torch.convert(network, (pixels,)).model_content())
+    return content, tuple(str(change) for change in changes)
 
 
 def to_float(source: Source, graph: bytes) -> bytes:
