@@ -31,6 +31,7 @@ class Settings(BaseModel):
 
 Name = Annotated[str, AfterValidator(lambda value: check_name("name", value))]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Approach = Literal["top_down", "bottom_up"]
 PointNorm = tuple[Unit, Unit]
 
 
@@ -102,16 +103,32 @@ class StageSettings(Settings):
     threads: int = Field(1, ge=1, le=64)
 
 
+class SecondLookSettings(Settings):
+    """Looking again, with the picture turned, where a person vanished: detectors lose people who lie."""
+
+    enabled: bool = Field(True, description="costs nothing while every track is seen")
+    turns_deg: tuple[Literal[-90, 0, 90, 180], ...] = Field(
+        (90, -90), min_length=1, max_length=4, description="counter-clockwise turns to try; 0 only looks closer"
+    )
+    score_min: Unit = Field(0.4, description="boxes below are not believed; a track takes none weaker at another place")
+    calls_max: int = Field(2, ge=1, le=16, description="extra runs of the network on one frame at most")
+
+
 class DetectorSettings(StageSettings):
     """The person detector."""
 
     score_min: Unit = Field(0.25, description="boxes below are not published; the tracker uses weak boxes too")
     max_people: int = Field(20, ge=1, le=200)
+    second_look: SecondLookSettings = SecondLookSettings()
 
 
 class PoseSettings(StageSettings):
     """The pose estimator."""
 
+    approach: Approach = Field(
+        "top_down", description="top_down: a crop per detected person; bottom_up: all skeletons of a frame at once, no detector"
+    )
+    score_min: Unit = Field(0.25, description="bottom_up: people below are not published; the tracker uses weak ones too")
     max_people: int = Field(6, ge=1, le=64, description="skeletons per frame at most, largest and most certain first")
 
 

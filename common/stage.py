@@ -87,6 +87,11 @@ class Stage(Generic[N, S, T]):
         self._request()
         service.watch_config(service.name, kind, self._on_settings)
 
+    @property
+    def settings(self) -> S:
+        """Those in force."""
+        return self._settings
+
     def run(self, topic: str) -> None:
         """Work on what is announced under `topic` until the service stops."""
         service = self._service

@@ -1,30 +1,63 @@
-"""People to skeletons: one crop a person, one batch a frame. No people, no work."""
+"""People to skeletons: one crop a person, one batch a frame; no people, no work. Or, bottom-up, frames to skeletons."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
-from common.config import PoseSettings
+from common.config import Approach, PoseSettings
 from common.imaging import decode_jpeg
-from common.messages import PeopleFound, Person, PosedPerson, PosesFound, StageTiming
+from common.manifest import ModelError
+from common.messages import FrameNotice, PeopleFound, Person, PosedPerson, PosesFound, StageTiming
 from common.service import Service
 from common.stage import Stage, publication_ns
 from common.worker import Taken
+from services.pose.bottom_up import BottomUpEstimator, load_bottom_up
+from services.pose.bottom_up_frames import pose_whole_frame
 from services.pose.estimate import PoseEstimator, load_estimator
+
+Model = PoseEstimator | BottomUpEstimator
 
 
 def run(service: Service) -> None:
-    """Work until the service stops."""
+    """Work until the service stops: on the people that detectors find, or bottom-up on the cameras' frames.
 
-    def handle(taken: Taken[PeopleFound], model: PoseEstimator, settings: PoseSettings) -> None:
-        pose_frame(service, taken, model, settings)
+    The approach that the configuration has at the start holds until the end. It decides what is listened to, and whether
+    detectors are needed at all, so a change is refused until the processes are started again.
+    """
+    begun: list[Approach] = []
 
-    stage: Stage[PeopleFound, PoseSettings, PoseEstimator] = Stage(
-        service, PoseSettings, load=load_estimator, handle=handle, needs_pixels=lambda notice: bool(notice.people)
+    def approach(settings: PoseSettings) -> Approach:
+        """That of the first settings that anybody asks with, for good; the model is loaded on another thread."""
+        if not begun:
+            begun.append(settings.approach)
+        return begun[0]
+
+    def load(settings: PoseSettings) -> Model:
+        if approach(settings) != settings.approach:
+            raise ModelError(
+                f"pose.approach is now {settings.approach!r}, but this service runs {begun[0]!r}; restart the pose service, "
+                "and start detectors for top_down, stop them for bottom_up"
+            )
+        return load_bottom_up(settings) if settings.approach == "bottom_up" else load_estimator(settings)
+
+    def handle(taken: Taken[Any], model: Model, settings: PoseSettings) -> None:
+        if isinstance(model, BottomUpEstimator):
+            pose_whole_frame(service, taken, model, settings)
+        else:
+            pose_frame(service, taken, model, settings)
+
+    stage: Stage[Any, PoseSettings, Model] = Stage(
+        service, PoseSettings, load=load, handle=handle, needs_pixels=needs_pixels
     )
-    stage.run("people")
+    stage.run("frames" if approach(stage.settings) == "bottom_up" else "people")
+
+
+def needs_pixels(notice: FrameNotice | PeopleFound) -> bool:
+    """Not of a frame that nobody was found in: it is passed on at once."""
+    return isinstance(notice, FrameNotice) or bool(notice.people)
 
 
 def choose(people: tuple[Person, ...], most: int) -> tuple[Person, ...]:
