@@ -55,6 +55,7 @@ class Person(Struct, frozen=True, kw_only=True):
 
     box_xyxy_px: Box
     score: float  # 0..1
+    turned_deg: int = 0  # counter-clockwise turn of the picture in which the network saw the person: 90, 180, -90
 
 
 class PeopleFound(Struct, frozen=True, kw_only=True, tag_field="type", tag="people/1"):

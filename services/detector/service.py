@@ -6,42 +6,57 @@ import time
 
 import numpy as np
 
-from common.config import DetectorSettings
+from common.config import DetectorSettings, SecondLookSettings
+from common.geometry import Image
 from common.imaging import decode_jpeg
-from common.messages import FrameNotice, PeopleFound, Person, StageTiming
+from common.messages import FrameNotice, PeopleFound, Person, StageTiming, TracksUpdated
 from common.service import Service
 from common.stage import Stage, publication_ns
 from common.worker import Taken
-from services.detector.detect import PersonDetector, load_detector
+from services.detector.detect import Detections, PersonDetector, load_detector
+from services.detector.second_look_memory import Frame, SecondLook, merge
 
 
 def run(service: Service) -> None:
     """Work until the service stops."""
+    again = SecondLook(count=service.status.count)
 
-    def handle(taken: Taken[FrameNotice], model: PersonDetector, _settings: DetectorSettings) -> None:
-        detect_frame(service, taken, model)
+    def handle(taken: Taken[FrameNotice], model: PersonDetector, settings: DetectorSettings) -> None:
+        detect_frame(service, taken, model, again, settings.second_look)
 
+    def on_tracks(message: TracksUpdated | None, _levels: tuple[str, ...]) -> None:
+        if message is not None:
+            again.hear(message)
+
+    service.bus.subscribe(on_tracks, "tracks", "+")
     stage: Stage[FrameNotice, DetectorSettings, PersonDetector] = Stage(
         service, DetectorSettings, load=load_detector, handle=handle
     )
     stage.run("frames")
 
 
-def detect_frame(service: Service, taken: Taken[FrameNotice], model: PersonDetector) -> None:
+def detect_frame(
+    service: Service, taken: Taken[FrameNotice], model: PersonDetector, again: SecondLook | None = None,
+    settings: SecondLookSettings | None = None,
+) -> None:
     """Find the people of one frame and publish them, in pixels of the frame as captured.
 
+    again: knows whom to look for a second time; None: one look is all. settings: of the second look, None for the defaults.
     Raises ImageError for a frame that is no usable JPEG, ModelError for one that the network fails on.
     """
     notice = taken.notice
     image = decode_jpeg(taken.jpeg, at_least=model.input_size_px)
     before = time.perf_counter()
     found = model.detect(image)
-    infer_ms = (time.perf_counter() - before) * 1e3
-    height, width = image.shape[:2]
-    factors = np.array([notice.width_px / width, notice.height_px / height] * 2)
+    first_ms = (time.perf_counter() - before) * 1e3
+    factors = np.array([notice.width_px / image.shape[1], notice.height_px / image.shape[0]] * 2, np.float32)
+    found = Detections(np.asarray(found.boxes * factors, np.float32), found.scores)
+    before = time.perf_counter()
+    found, turned = _look_again(service, taken, model, found, first_ms, again or SecondLook(), settings or SecondLookSettings())
+    infer_ms = first_ms + (time.perf_counter() - before) * 1e3
     people = tuple(
-        Person(box_xyxy_px=tuple(box), score=score)
-        for box, score in zip((found.boxes * factors).round(1).tolist(), found.scores.round(4).tolist(), strict=True)
+        Person(box_xyxy_px=tuple(box), score=score, turned_deg=turn)
+        for box, score, turn in zip(found.boxes.round(1).tolist(), found.scores.round(4).tolist(), turned, strict=True)
     )
     now_ns = publication_ns(service, notice.captured_at_ns)
     if now_ns is None:
@@ -69,3 +84,35 @@ def detect_frame(service: Service, taken: Taken[FrameNotice], model: PersonDetec
     service.bus.publish(message, "people", notice.camera)
     service.status.count("frames")
     service.status.count("people", len(people))
+
+
+def _look_again(
+    service: Service, taken: Taken[FrameNotice], model: PersonDetector, found: Detections, first_ms: float, again: SecondLook,
+    settings: SecondLookSettings,
+) -> tuple[Detections, list[int]]:
+    """First and second look together, and the turn of each person. found: pixels of the frame as captured."""
+    notice = taken.notice
+    frame = Frame(
+        camera=notice.camera,
+        captured_at_ns=notice.captured_at_ns,
+        size_px=(notice.width_px, notice.height_px),
+        picture=lambda window: _decode(taken, window, model.input_size_px),
+    )
+    persons = again.search(
+        frame, found, model.detect, settings, may_go_on=lambda: _has_time(service, notice, first_ms)
+    )  # fmt: skip
+    return merge(found, persons)
+
+
+def _decode(taken: Taken[FrameNotice], window: tuple[int, int, int, int], input_px: tuple[int, int]) -> Image:
+    """The frame, large enough for the window (pixels as captured) to fill the network's input where the JPEG has as much."""
+    notice = taken.notice
+    x0, y0, x1, y1 = window
+    zoom = notice.width_px / (x1 - x0), notice.height_px / (y1 - y0)
+    return decode_jpeg(taken.jpeg, at_least=(round(input_px[0] * zoom[0]), round(input_px[1] * zoom[1])))
+
+
+def _has_time(service: Service, notice: FrameNotice, first_ms: float) -> bool:
+    """Would one more run of the network leave half of what a frame may age to the later stages?"""
+    age_s = (service.clock.now_ns() - notice.captured_at_ns) / 1e9
+    return age_s + first_ms / 1e3 <= service.general.max_age_s / 2

@@ -1,0 +1,210 @@
+"""When to look a second time, and when to give up: newest tracks of each camera, what worked, and how long to wait.
+
+All times are capture times of frames; no clock. Workers are replicas that share a camera's frames: each hears all tracks and
+remembers only its own looks, so n workers may look up to n times as often as one while somebody cannot be found.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common import geometry
+from common.config import SecondLookSettings
+from common.geometry import Floats, Image
+from common.messages import Track, TracksUpdated
+from services.detector import second_look
+from services.detector.detect import Detections
+from services.detector.second_look import Gap
+
+FRESH_S = 3.0  # tracks older than this say nothing of the present: analytics itself ends tracks unseen for so long
+BODY_FADE_S = 2.0  # a body seldom looks shorter than it is for longer: a fall takes 0.8 s, sitting down 2 s
+# Looks that found nobody are repeated after 0.1, 0.2, ... 1.6, 3.2 s. A fall is over in 0.8 s, so the first second has four; a
+# track that nobody sees ends after 3 s, with six; one that analytics holds because somebody fell is looked for every 3.2 s.
+WAIT_S = 0.1
+WAIT_MAX_S = 3.2
+
+
+@dataclass
+class Memory:
+    """Of one track."""
+
+    body_px: float
+    updated_ns: int
+    turn_deg: int | None = None  # the last that worked
+    worked_ns: int | None = None  # when it did
+    failed_deg: tuple[int, ...] = ()  # turns tried in vain since the last complete round
+    wait_s: float = 0.0
+    looked_ns: int | None = None
+
+    def is_due(self, now_ns: int) -> bool:
+        return self.looked_ns is None or abs(now_ns - self.looked_ns) >= self.wait_s * 1e9
+
+    def is_held(self, now_ns: int) -> bool:
+        """Found by a turn of late: that is somebody who lies, and does not walk out of the frame."""
+        return self.worked_ns is not None and abs(now_ns - self.worked_ns) <= FRESH_S * 1e9
+
+    def order(self, turns_deg: tuple[int, ...], leans_deg: int | None) -> list[int]:
+        """The turns to try: the one that worked, else the one that the skeleton asks for; what failed just now comes last."""
+        wanted = leans_deg if self.turn_deg is None else self.turn_deg
+        return sorted(dict.fromkeys(turns_deg), key=lambda turn: (turn in self.failed_deg, turn != wanted))
+
+    def found(self, now_ns: int, turn_deg: int) -> None:
+        self.turn_deg, self.worked_ns, self.looked_ns = turn_deg, now_ns, now_ns
+        self.failed_deg, self.wait_s = (), 0.0
+
+    def failed(self, now_ns: int, tried_deg: list[int], turns_deg: tuple[int, ...]) -> None:
+        """A complete round of turns in vain doubles the wait."""
+        self.looked_ns, self.failed_deg = now_ns, (*self.failed_deg, *tried_deg)
+        if set(self.failed_deg) >= set(turns_deg):
+            self.failed_deg, self.wait_s = (), min(max(2 * self.wait_s, WAIT_S), WAIT_MAX_S)
+
+
+@dataclass
+class Watched:
+    """Of one camera."""
+
+    tracks: TracksUpdated
+    memories: dict[int, Memory] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The frame to look at. picture(window): its pixels, at a scale that shows the window (pixels of the frame) well enough."""
+
+    camera: str
+    captured_at_ns: int
+    size_px: tuple[int, int]
+    picture: Callable[[tuple[int, int, int, int]], Image]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A person found by the second look. box: (4,) float32 pixels of the frame."""
+
+    track_id: int
+    box: Floats
+    score: float
+    turned_deg: int
+
+
+class SecondLook:
+    """Looks again where tracks have vanished. `hear` may be called on another thread than `search`."""
+
+    def __init__(self, *, count: Callable[[str, int], None] | None = None) -> None:
+        self._cameras: dict[str, Watched] = {}
+        self._lock = threading.Lock()
+        self.counters: Counter[str] = Counter()
+        self._count = count or (lambda name, n: self.counters.update({name: n}))
+
+    def hear(self, message: TracksUpdated) -> None:
+        """Take note of a camera's tracks."""
+        with self._lock:
+            watched = self._cameras.get(message.camera)
+            if watched is None:
+                watched = self._cameras[message.camera] = Watched(message)
+            watched.tracks = message
+            size_px = (message.width_px, message.height_px)
+            usable = [track for track in message.tracks if second_look.usable(track, size_px)]
+            watched.memories = {t.track_id: _remember(watched.memories.get(t.track_id), t, message) for t in usable}
+            oldest_ns = message.captured_at_ns - round(10 * FRESH_S * 1e9)
+            for camera in [name for name, other in self._cameras.items() if other.tracks.captured_at_ns < oldest_ns]:
+                del self._cameras[camera]
+
+    def gaps(self, camera: str, captured_at_ns: int, size_px: tuple[int, int], found: Detections) -> list[Gap]:
+        """Where somebody is missing among `found` (pixels of the frame) and it is time to look; the most urgent first."""
+        with self._lock:
+            watched = self._cameras.get(camera)
+            if watched is None or (watched.tracks.width_px, watched.tracks.height_px) != size_px:
+                return []
+            since_s = (captured_at_ns - watched.tracks.captured_at_ns) / 1e9
+            if abs(since_s) > FRESH_S:
+                return []
+            tracks = [track for track in watched.tracks.tracks if track.track_id in watched.memories]
+            due: list[tuple[tuple[bool, int], Gap]] = []
+            for track in second_look.unseen(tracks, since_s, found.boxes, found.scores):
+                memory = watched.memories[track.track_id]
+                left = second_look.may_have_left(track, size_px[0]) and not memory.is_held(captured_at_ns)
+                if not left and memory.is_due(captured_at_ns):
+                    urgency = (track.state not in second_look.DOWN, memory.looked_ns or 0)
+                    due.append((urgency, _gap(track, memory)))
+            return [gap for _, gap in sorted(due, key=lambda pair: pair[0])]
+
+    def search(
+        self, frame: Frame, found: Detections, detect: Callable[[Image], Detections], settings: SecondLookSettings, *,
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> list[Found]:
+        """Look again for who is missing among `found`, people in pixels of the frame.
+
+        detect: the network, on any picture. may_go_on: asked before each run of the network; False: the frame must not wait.
+        """
+        gaps = self.gaps(frame.camera, frame.captured_at_ns, frame.size_px, found) if settings.enabled else []
+        seen = found.boxes[found.scores >= second_look.CONFIDENT]  # a weak box may be replaced by a better view
+        again: list[Found] = []
+        calls = 0
+        for gap in gaps:
+            if calls >= settings.calls_max:
+                break  # the others come with the next frame, as those looked for longest ago
+            memory = self._memory(frame.camera, gap)
+            turns = memory.order(settings.turns_deg, gap.leans_deg)[: settings.calls_max - calls]
+            tried: list[int] = []
+            window, image = second_look.region_of(gap, frame.size_px), None
+            for turn_deg in turns:
+                if not may_go_on():
+                    self._count("second_looks_skipped", 1)
+                    break
+                image = frame.picture(window) if image is None else image
+                tried.append(turn_deg)
+                boxes, scores = second_look.look(image, window, frame.size_px, turn_deg, detect)
+                best = second_look.choose(gap, boxes, scores, seen, settings.score_min)
+                if best is not None:
+                    again.append(Found(gap.track_id, boxes[best], float(scores[best]), turn_deg))
+                    seen = np.concatenate([seen, boxes[best : best + 1]])
+                    memory.found(frame.captured_at_ns, turn_deg)
+                    break
+            else:
+                memory.failed(frame.captured_at_ns, tried, settings.turns_deg)
+            calls += len(tried)
+        if calls:
+            self._count("second_looks", calls)
+            self._count("second_look_found", len(again))
+        return again
+
+    def _memory(self, camera: str, gap: Gap) -> Memory:
+        """Of the gap's track; a loose one when the track has ended in the meantime."""
+        with self._lock:
+            watched = self._cameras.get(camera)
+            return (watched.memories.get(gap.track_id) if watched else None) or Memory(gap.body_px, 0)
+
+
+def merge(found: Detections, again: list[Found]) -> tuple[Detections, list[int]]:
+    """First and second look together, and the turn of each person. Of two views of one person the second stays."""
+    if not again:
+        return found, [0] * len(found)
+    boxes = np.stack([person.box for person in again]).astype(np.float32)
+    scores = np.array([person.score for person in again], np.float32)
+    alone = geometry.iou_matrix(found.boxes, boxes).max(axis=1, initial=0.0) <= second_look.SAME
+    both = Detections(np.concatenate([found.boxes[alone], boxes]), np.concatenate([found.scores[alone], scores]))
+    return both, [0] * int(alone.sum()) + [person.turned_deg for person in again]
+
+
+def _remember(memory: Memory | None, track: Track, message: TracksUpdated) -> Memory:
+    """What is known of a track after this message. Its body is the longest that it looked of late."""
+    x0, y0, x1, y1 = track.box_xyxy_px
+    side = max(x1 - x0, y1 - y0, 1.0)
+    if memory is None:
+        return Memory(side, message.captured_at_ns)
+    elapsed_s = max((message.captured_at_ns - memory.updated_ns) / 1e9, 0.0)
+    fade = 1.0 if track.missed_s > 0 else float(np.exp(-elapsed_s / BODY_FADE_S))
+    memory.body_px, memory.updated_ns = side + max(memory.body_px - side, 0.0) * fade, message.captured_at_ns
+    if track.missed_s <= 0 and message.captured_at_ns >= (memory.looked_ns or 0):
+        memory.wait_s = 0.0  # seen since the last look: the next gap is a new one
+    return memory
+
+
+def _gap(track: Track, memory: Memory) -> Gap:
+    return Gap(track.track_id, np.array(track.box_xyxy_px, np.float32), memory.body_px, second_look.leaning(track))
