@@ -236,7 +236,7 @@ class _Names:
 
 
 def _by_value(enumeration: Any) -> dict[int, str]:
-    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int) and name.isupper()}
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int) and not name.startswith("_")}
 
 
 def _plain(value: Any) -> Any:

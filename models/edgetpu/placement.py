@@ -14,7 +14,8 @@ from pathlib import Path
 
 from models.edgetpu.estimate import BUSES, HOSTS, ROOM_BYTES, Bus, Estimate, Host, Load, estimate
 from models.edgetpu.graph import COMPILED_OP, Model, Op, Subgraph, read_model
-from models.edgetpu.verdict import MAPPED, NOT_SUPPORTED, REFUSING, SUBGRAPH, Verdict, Warned, judge
+from models.edgetpu.status import MAPPED, NOT_SUPPORTED, REFUSING, SUBGRAPH
+from models.edgetpu.verdict import Verdict, Warned, judge
 from models.edgetpu.work import CONVOLUTIONS, FREE, macs, parameters
 
 

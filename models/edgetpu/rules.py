@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.edgetpu import limits
+from models.edgetpu.status import LIMITATION, RANK, STRIDES
 
 DOCS = "coral.ai/docs/edgetpu/models-intro"
 ISSUES = "github.com/google-coral/edgetpu/issues"
@@ -18,12 +19,16 @@ ISSUES = "github.com/google-coral/edgetpu/issues"
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of an operator. text: as documented, in short; check: None where the limit is given without a number."""
+    """One limit of an operator.
+
+    text: as documented, in short; check: None where the limit is given without a number; status: the compiler's words for it.
+    """
 
     text: str
     check: limits.Check | None
     documented: bool = True
     source: str = DOCS
+    status: str = LIMITATION
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Rule:
 _NO_ACTIVATION = Limit("no fused activation function", limits.no_fused_activation)
 _SAME_DILATION = Limit("the same dilation in x and y", limits.same_dilation)
 _NO_BATCH_REDUCTION = Limit("no reduction of the batch dimension", limits.no_batch_reduction)
-_THREE_DIMENSIONS = Limit("input and output are 3-dimensional", limits.at_most_three_dimensions)
+_THREE_DIMENSIONS = Limit("input and output are 3-dimensional", limits.at_most_three_dimensions, status=RANK)
 _SIZE_DEPENDENT = Limit("depending on the size not mapped, to avoid a loss of precision; no size is published", None)
 
 RULES: dict[str, Rule] = {
@@ -92,7 +97,7 @@ RULES: dict[str, Rule] = {
         Rule("SPLIT", "ad", (Limit("no splitting of the batch dimension", limits.no_batch_split),)),
         Rule("SQUEEZE", "d"),
         Rule("STRIDED_SLICE", "daaa", (
-            Limit("all strides are 1", limits.unit_strides),
+            Limit("all strides are 1", limits.unit_strides, status=STRIDES),
             Limit("ellipsis and new-axis mask are 0", limits.no_slice_masks))),
         Rule("SUB", "dd"),
         Rule("SUM", "da", (_NO_BATCH_REDUCTION,), runtime=13),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.edgetpu.graph import COMPILED_OP, Op, Subgraph, Tensor
-from models.edgetpu.limits import unit_strides
 from models.edgetpu.rules import (
     DOCS,
     DOUBTFUL,
@@ -18,20 +17,8 @@ from models.edgetpu.rules import (
     Limit,
     Rule,
 )
+from models.edgetpu.status import DATA_TYPE, LIMITATION, MAPPED, NOT_SUPPORTED, RANK, UNKNOWN_VERSION, UNRESOLVED
 from models.edgetpu.work import role
-
-# What edgetpu_compiler writes into its log for each operator.
-MAPPED = "Mapped to Edge TPU"
-NOT_SUPPORTED = "Operation not supported"
-DATA_TYPE = "Operation is working on an unsupported data type"
-VERSION = "Operation version not supported"
-RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
-LIMITATION = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
-SUBGRAPH = "More than one subgraph is not supported"
-STRIDES = "Only Strided-Slice with unitary strides supported"
-UNRESOLVED = "Encountered unresolved custom op"
-# Whole files are refused with these.
-REFUSING = (VERSION, UNRESOLVED)
 
 EIGHT_BIT = ("INT8", "UINT8")
 FLOATS = ("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64")
@@ -66,19 +53,21 @@ def judge(graph: Subgraph, op: Op) -> Verdict:
     if op.kind in REFUSED_VERSIONS and op.version >= REFUSED_VERSIONS[op.kind][0]:
         known, source = REFUSED_VERSIONS[op.kind]
         reason = f"version {op.version} of {op.kind}; compiler 16.0 refuses files with version {known} and above"
-        return Verdict(False, VERSION, reason, "convert with an older converter, or rewrite the operator", False, source)
+        fix = "convert with an older converter, or rewrite the operator"
+        return Verdict(False, UNKNOWN_VERSION, reason, fix, False, source)
     rule = RULES.get(op.kind)
     if rule is None:
         return _not_in_table(graph, op)
-    for found in (_types(graph, op, rule), _sizes(graph, op, rule), _ranks(graph, op, rule)):
+    for found in (_types(graph, op, rule), _sizes(graph, op, rule)):
         if found is not None:
             return found
     for limit in rule.limits:
         problem = limit.check(graph, op) if limit.check is not None else None
         if problem is not None:
-            status = STRIDES if limit.check is unit_strides else LIMITATION
             reason = f"{problem}; the limit: {limit.text}"
-            return Verdict(False, status, reason, "", limit.documented, limit.source)
+            return Verdict(False, limit.status, reason, "", limit.documented, limit.source)
+    if (found := _ranks(graph, op, rule)) is not None:
+        return found
     return Verdict(True, documented=rule.documented, source=rule.source, warnings=_warnings(graph, op, rule))
 
 
