@@ -86,13 +86,15 @@ def follow(links: Links, joint: Joint, least_px: float) -> Joint | None:
 
 
 def connect(network: Network, start: int, end: int, joint: Joint, least_px: float) -> Joint | None:
-    """The keypoint `end` of the person whose keypoint `start` is `joint`; None where there is none, or the way back does
-    not lead to the joint again: then it is somebody else's."""
+    """The keypoint `end` of the person whose keypoint `start` is `joint`.
+
+    None where there is none, or where the way back misses the joint by more than its size: then it is somebody else's.
+    """
     found = follow(network[start][end], joint, least_px)
     if found is None:
         return None
     back = follow(network[end][start], found, least_px)
-    limit = 2 * max(joint.size, least_px)
+    limit = max(joint.size, least_px)
     if back is None or (back.x - joint.x) ** 2 + (back.y - joint.y) ** 2 > limit * limit:
         return None
     return found
