@@ -51,12 +51,15 @@ decoder = "movenet_multipose"
 """
 
 
-def file_text(path: Path, format: str, role: str = "model", source: str = 'kind = "file"', sha256: str = "") -> str:
+def file_text(
+    path: Path, format: str, role: str = "model", source: str = 'kind = "file"', sha256: str = "", precision: str = "float32"
+) -> str:
     content = path.read_bytes()
     return f"""
 [[file]]
 format = "{format}"
 role = "{role}"
+precision = "{precision}"
 path = "{path.name}"
 bytes = {max(len(content), 1)}
 sha256 = "{sha256 or hashlib.sha256(content).hexdigest()}"
@@ -65,38 +68,67 @@ sha256 = "{sha256 or hashlib.sha256(content).hexdigest()}"
 """
 
 
-def tiny_artifact(folder: Path, runtime: str, *, batch: bool = True) -> Artifact:
-    """An artifact of one tiny network, 6 x 4 pixels, that adds 1 to normalised pixels."""
+SIZE = "width_px = 6\nheight_px = 4"
+
+
+def tiny_artifact(folder: Path, runtime: str, *, batch: bool = True, size: str = SIZE) -> Artifact:
+    """An artifact of one tiny network, 6 x 4 pixels, that adds 1 to normalised pixels.
+
+    runtime: tflite, tflite-dynamic (any batch), onnx, onnx-uint8 (all in the graph), openvino, fake; tflite-int8 and edgetpu do
+    not add 1 and say what int8 can say (`expected_int8`). size: what the manifest says.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    layout = "NHWC" if runtime in ("tflite", "fake") else "NCHW"
-    files = ""
-    if runtime == "tflite":
-        write_tiny_tflite(folder / "tiny.tflite")
-        files = file_text(folder / "tiny.tflite", "tflite")
-    elif runtime == "onnx":
-        write_tiny_onnx(folder / "tiny.onnx")
+    layout = "NCHW" if runtime in ("onnx", "openvino") else "NHWC"
+    name = f"tiny-{runtime}"
+    if runtime.startswith("tflite"):
+        write_tiny_tflite(folder / "tiny.tflite", quantised=runtime == "tflite-int8", dynamic=runtime == "tflite-dynamic")
+        files = file_text(folder / "tiny.tflite", "tflite", precision="int8" if runtime == "tflite-int8" else "float32")
+    elif runtime == "edgetpu":
+        write_tiny_tflite(folder / "tiny.tflite", quantised=True, description="instead of edgetpu-custom-op")
+        files = file_text(folder / "tiny.tflite", "edgetpu", precision="int8")
+    elif runtime.startswith("onnx"):
+        write_tiny_onnx(folder / "tiny.onnx", raw=runtime == "onnx-uint8")
         files = file_text(folder / "tiny.onnx", "onnx")
     elif runtime == "openvino":
         write_tiny_openvino(folder)
         files = file_text(folder / "tiny.xml", "openvino") + file_text(folder / "tiny.bin", "openvino", "weights")
-    size = "width_px = 6\nheight_px = 4"
-    (folder / "manifest.toml").write_text(
-        manifest_text(f"tiny-{runtime}", files, layout=layout, size=size, batch=batch and runtime != "tflite")
-    )
+    else:
+        files = ""
+    batch = batch and runtime not in ("tflite", "tflite-int8", "edgetpu")
+    text = manifest_text(name, files, layout=layout, size=size, batch=batch, normalise=runtime != "onnx-uint8")
+    (folder / "manifest.toml").write_text(text)
     return read_artifact(folder)
 
 
-def write_tiny_onnx(path: Path) -> None:
+def expected_int8(batch: np.ndarray) -> np.ndarray:
+    """What the tiny int8 networks answer: normalised pixels, as far as scale 0.25 and zero point -60 can say them."""
+    real = (batch.astype(np.float32) - MEAN) / STD
+    return np.clip(real, (-128 + 60) * 0.25, (127 + 60) * 0.25).astype(np.float32)
+
+
+def write_tiny_onnx(path: Path, *, raw: bool = False, batch: int | str = "batch") -> None:
+    """Adds 1 to float32 (batch, 3, 4, 6). raw: takes uint8 (batch, 4, 6, 3) and normalises first."""
     from onnx import TensorProto, checker, helper, save
 
-    shape = ["batch", 3, 4, 6]
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
+    def constant(name: str, values: tuple[float, ...]) -> TensorProto:
+        return helper.make_tensor(name, TensorProto.FLOAT, [len(values)], values)
+
+    shape = [batch, 4, 6, 3] if raw else [batch, 3, 4, 6]
+    nodes = [helper.make_node("Add", ["image", "one"], ["answer"])]
+    if raw:
+        nodes = [
+            helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["real", "mean"], ["centred"]),
+            helper.make_node("Div", ["centred", "std"], ["normal"]),
+            helper.make_node("Add", ["normal", "one"], ["answer"]),
+        ]
+    constants = [constant("one", (1.0,)), *([constant("mean", MEAN), constant("std", STD)] if raw else [])]
     graph = helper.make_graph(
-        [helper.make_node("Add", ["image", "one"], ["answer"])],
+        nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8 if raw else TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("answer", TensorProto.FLOAT, shape)],
-        [one],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
@@ -111,8 +143,8 @@ def write_tiny_openvino(folder: Path) -> None:
     (folder / "source.onnx").unlink()
 
 
-def write_tiny_tflite(path: Path, *, quantised: bool = False) -> None:
-    """Adds 1 to float32 (1, 4, 6, 3); quantised: int8 in (scale 0.25, zero point -60) and out, unchanged."""
+def write_tiny_tflite(path: Path, *, quantised: bool = False, dynamic: bool = False, description: str = "") -> None:
+    """Adds 1 to float32 (1, 4, 6, 3); dynamic: any batch; quantised: int8, scale 0.25, zero point -60, unchanged."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -120,6 +152,8 @@ def write_tiny_tflite(path: Path, *, quantised: bool = False) -> None:
         made = schema.TensorT()
         made.name, made.shape, made.buffer = name, shape, buffer
         made.type = schema.TensorType.INT8 if quantised else schema.TensorType.FLOAT32
+        if dynamic and len(shape) == 4:
+            made.shapeSignature = [-1, *shape[1:]]
         if quantised:
             made.quantization = schema.QuantizationParametersT()
             made.quantization.scale, made.quantization.zeroPoint = [0.25], [-60]
@@ -143,6 +177,7 @@ def write_tiny_tflite(path: Path, *, quantised: bool = False) -> None:
     model = schema.ModelT()
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
     model.buffers = [schema.BufferT(), constant]
+    model.description = description
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     path.write_bytes(bytes(builder.Output()))

@@ -76,6 +76,9 @@ class OpenvinoEngine(EngineBase):
             config["INFERENCE_NUM_THREADS"] = request.threads
         else:
             config = {"PERFORMANCE_HINT": "LATENCY"}
+        if request.precision == "float32":
+            # Else CPUs with bf16 and GPUs with fp16 use that: 1.3 to 1.5 times as fast on the kit's networks, boxes 0.5 px off.
+            config["INFERENCE_PRECISION_HINT"] = "f32"
         self._request: Any = core.compile_model(model, device, config).create_infer_request()
         self._names = [_name(output, i) for i, output in enumerate(model.outputs)]
 

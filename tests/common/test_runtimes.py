@@ -1,61 +1,229 @@
+"""What every runtime promises, one suite for all. Those that need a device run on memory of the host, and on the device where
+there is one."""
+
 from __future__ import annotations
 
-import importlib.util
-import time
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common import runtimes
-from common.artifact import ArtifactError, find_artifact, read_artifact
+from common.artifact import Artifact, ArtifactError, read_artifact
 from common.manifest import ModelError
-from common.runtimes import RuntimeUnavailable, load, onnx, openvino, tflite
-from common.runtimes.base import Request
-from common.runtimes.fake import FakeEngine, parse_sleep
-from tests.model_parts import MEAN, STD, expected, file_text, manifest_text, pulled, tiny_artifact, write_tiny_tflite
+from common.runtimes import load, probe
+from common.runtimes.base import Engine, EngineBase, Request
+from common.runtimes.cuda_host import HostCuda
+from common.runtimes.edgetpu import EdgetpuEngine
+from common.runtimes.fake import FakeEngine
+from common.runtimes.tensorrt import open_engine
+from common.runtimes.tflite import interpreter_module
+from tests.common.cuda_parts import fake_cuda_python, fake_pycuda
+from tests.common.tensorrt_parts import FakeTrt
+from tests.model_parts import SIZE, expected, expected_int8, file_text, manifest_text, tiny_artifact
 
-REAL = ("onnx", "openvino", "tflite")
+WRONG_SIZE = "width_px = 8\nheight_px = 4"
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a case may need."""
+
+    tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to run a tiny network. expect: what it answers, NHWC."""
+
+    network: str
+    make: Callable[[Artifact, Kit], Engine]
+    expect: Callable[[np.ndarray], np.ndarray] = expected
+    tolerance: float = 1e-5
+
+
+def _by(runtime: str) -> Callable[[Artifact, Kit], Engine]:
+    return lambda artifact, kit: load(artifact, runtime=runtime, cache=kit.tmp_path / "cache")
+
+
+def _fake(artifact: Artifact, kit: Kit) -> Engine:
+    engine = FakeEngine(Request(artifact, "detect", "auto", 1, (6, 4)), lambda batch: {"answer": expected(batch)})
+    engine.warm_up()
+    return engine
+
+
+def _tensorrt_on_host(artifact: Artifact, kit: Kit) -> Engine:
+    gpu = HostCuda()
+    request = Request(artifact, "detect", "auto", 1, (6, 4), kit.tmp_path / "cache")
+    engine = open_engine(request, FakeTrt(gpu), lambda index: gpu)
+    engine.warm_up()
+    return engine
+
+
+def _tensorrt_by(binding: str) -> Callable[[Artifact, Kit], Engine]:
+    """All the way through `load`, with the packages that a device would have."""
+
+    def make(artifact: Artifact, kit: Kit) -> Engine:
+        gpu = HostCuda()
+        kit.monkeypatch.setitem(sys.modules, "tensorrt", FakeTrt(gpu))
+        for name in ("pycuda", "pycuda.driver", "cuda", "cuda.bindings", "cuda.bindings.driver"):
+            kit.monkeypatch.setitem(sys.modules, name, None)
+        if binding == "pycuda":
+            kit.monkeypatch.setitem(sys.modules, "pycuda", type(sys)("pycuda"))
+            kit.monkeypatch.setitem(sys.modules, "pycuda.driver", fake_pycuda(gpu))
+        else:
+            kit.monkeypatch.setitem(sys.modules, "cuda", type(sys)("cuda"))
+            kit.monkeypatch.setitem(sys.modules, "cuda.bindings", type(sys)("cuda.bindings"))
+            kit.monkeypatch.setitem(sys.modules, "cuda.bindings.driver", fake_cuda_python(gpu))
+        return load(artifact, runtime="tensorrt", cache=kit.tmp_path / "cache")
+
+    return make
+
+
+def _edgetpu_on_cpu(artifact: Artifact, kit: Kit) -> Engine:
+    """The int8 network itself, with no delegate: the same numbers from the CPU's kernels."""
+    content = (artifact.folder / "tiny.tflite").read_bytes()
+
+    def on_cpu(content: bytes, device: str) -> object:
+        assert device == "usb:0"
+        interpreter = interpreter_module().Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        return interpreter
+
+    engine = EdgetpuEngine(Request(artifact, "detect", "auto", 1, (6, 4)), content, lambda: ["usb:0"], on_cpu)
+    engine.warm_up()
+    return engine
+
+
+def _edgetpu(artifact: Artifact, kit: Kit) -> Engine:
+    folder = kit.tmp_path / "compiled"
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["edgetpu_compiler", "-o", str(folder), str(artifact.folder / "tiny.tflite")], check=True)
+    files = file_text(folder / "tiny_edgetpu.tflite", "edgetpu", precision="int8")
+    text = manifest_text("tiny-compiled", files, layout="NHWC", size=SIZE, batch=False)
+    (folder / "manifest.toml").write_text(text)
+    return load(read_artifact(folder), runtime="edgetpu")
+
+
+CASES: dict[str, Case] = {
+    "onnx": Case("onnx", _by("onnx")),
+    "onnx-uint8": Case("onnx-uint8", _by("onnx")),
+    "openvino": Case("openvino", _by("openvino")),
+    "openvino-of-onnx": Case("onnx", _by("openvino")),
+    "openvino-of-onnx-uint8": Case("onnx-uint8", _by("openvino")),
+    "tflite": Case("tflite", _by("tflite")),
+    "tflite-dynamic": Case("tflite-dynamic", _by("tflite")),
+    "tflite-int8": Case("tflite-int8", _by("tflite"), expected_int8, 0.125 + 1e-5),
+    "fake": Case("fake", _fake),
+    "tensorrt-on-host": Case("onnx", _tensorrt_on_host),
+    "tensorrt-on-host-uint8": Case("onnx-uint8", _tensorrt_on_host),
+    "tensorrt-pycuda-on-host": Case("onnx", _tensorrt_by("pycuda")),
+    "tensorrt-cuda-python-on-host": Case("onnx", _tensorrt_by("cuda-python")),
+    "edgetpu-on-cpu": Case("edgetpu", _edgetpu_on_cpu, expected_int8, 0.125 + 1e-5),
+}
+DEVICES: dict[str, Case] = {
+    "tensorrt": Case("onnx", lambda artifact, kit: load(artifact, runtime="tensorrt", precision="float32")),
+    "edgetpu": Case("tflite-int8", _edgetpu, expected_int8, 0.125 + 1e-5),
+}
+
+
+def why_not(device: str) -> str | None:
+    """What is missing to run the suite on that device."""
+    if device == "edgetpu" and probe(device) is None and shutil.which("edgetpu_compiler") is None:
+        return "edgetpu_compiler is not installed"
+    return probe(device)
+
+
+CASES.update({name: device for name, device in DEVICES.items() if why_not(name) is None})
+WITH_FILES = [name for name in CASES if name != "fake"]
+
+Make = Callable[[], Engine]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def make(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """make() -> a new engine of the case's network, closed at the end of the test."""
+    artifact = tiny_artifact(tmp_path / "tiny", case.network)
+    made: list[Engine] = []
+
+    def make() -> Engine:
+        made.append(case.make(artifact, Kit(tmp_path, monkeypatch)))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def engine(make: Make) -> Engine:
+    return make()
 
 
 def picture(count: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 4, 6, 3), dtype=np.uint8)
 
 
-@pytest.fixture(params=[*REAL, "fake"])
-def engine(request, tmp_path):
-    artifact = tiny_artifact(tmp_path / "tiny", request.param)
-    if request.param == "fake":
-        made = FakeEngine(Request(artifact, "detect", "auto", 1, (6, 4)), lambda batch: {"answer": expected(batch)})
-    else:
-        made = load(artifact, runtime=request.param)
-    yield made
-    made.close()
-
-
-def as_nhwc(answer: np.ndarray) -> np.ndarray:
-    return answer if answer.shape[-1] == 3 else answer.transpose(0, 2, 3, 1)
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_every_runtime_takes_pixels_and_gives_one_answer_per_picture(engine, count):
-    batch = picture(count)
+def assert_answers(engine: Engine, case: Case, batch: np.ndarray) -> np.ndarray:
+    """Run, and compare with what is expected; returns the answer."""
     (answer,) = engine.run(batch).values()
+    assert_equal(answer, case, batch)
+    return answer
+
+
+def assert_equal(answer: np.ndarray, case: Case, batch: np.ndarray) -> None:
+    nhwc = answer if answer.shape[-1] == 3 else answer.transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(nhwc, case.expect(batch), rtol=1e-5, atol=case.tolerance)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_this_suite_runs_on_the_device_too(device):
+    reason = why_not(device)
+    if reason is not None:
+        pytest.skip(f"no {device} here: {reason}")
+    assert device in CASES
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 17])
+def test_it_takes_pixels_and_gives_one_answer_per_picture(engine, case, count):
+    answer = assert_answers(engine, case, picture(count))
     assert answer.dtype == np.float32
-    assert answer.shape[0] == count
-    np.testing.assert_allclose(as_nhwc(answer), expected(batch), rtol=1e-5, atol=1e-5)
+    assert len(answer) == count
 
 
-def test_an_answer_is_not_overwritten_by_the_next_inference(engine):
-    (first,) = engine.run(picture(seed=1)).values()
-    engine.run(picture(seed=2))
-    np.testing.assert_allclose(as_nhwc(first), expected(picture(seed=1)), rtol=1e-5, atol=1e-5)
+def test_batches_of_changing_size_do_not_mix(engine, case):
+    for seed, count in enumerate((9, 1, 8, 2, 1, 5)):
+        assert_answers(engine, case, picture(count, seed))
 
 
-def test_pictures_that_are_not_contiguous_are_taken(engine):
+def test_an_answer_is_not_overwritten_by_the_next_inference(engine, case):
+    (first,) = engine.run(picture(2, seed=1)).values()
+    engine.run(picture(2, seed=2))
+    assert_equal(first, case, picture(2, seed=1))
+
+
+def test_an_answer_can_be_written_to(engine, case):
+    (first,) = engine.run(picture()).values()
+    first[:] = 0
+    assert_answers(engine, case, picture())
+
+
+def test_pictures_are_left_as_they_are_contiguous_or_not(engine, case):
     batch = np.ascontiguousarray(picture(2)[:, :, ::-1])[:, :, ::-1]
-    (answer,) = engine.run(batch).values()
-    np.testing.assert_allclose(as_nhwc(answer), expected(picture(2)), rtol=1e-5, atol=1e-5)
+    assert not batch.flags.c_contiguous
+    assert_answers(engine, case, batch)
+    np.testing.assert_array_equal(batch, picture(2))
 
 
 @pytest.mark.parametrize(
@@ -68,178 +236,80 @@ def test_pictures_that_are_not_contiguous_are_taken(engine):
         (np.zeros((1, 6, 4, 3), np.uint8), "takes 6x4 pixels, not 4x6"),
     ],
 )
-def test_a_wrong_batch_is_refused_and_the_engine_works_on(engine, batch, words):
+def test_a_wrong_batch_is_refused_and_the_engine_works_on(engine, case, batch, words):
     with pytest.raises(ValueError, match=words):
         engine.run(batch)
-    engine.run(picture())
+    assert_answers(engine, case, picture())
 
 
-def test_an_engine_closes_twice_says_so_and_refuses_to_run(engine):
+def test_it_closes_twice_says_so_and_refuses_to_run(engine):
     assert repr(engine).endswith("open>")
     engine.close()
     engine.close()
     assert repr(engine).endswith("closed>")
-    with pytest.raises(ModelError, match="was closed"):
+    with pytest.raises(ModelError, match="was closed; load the artifact again"):
         engine.run(picture())
 
 
-@pytest.mark.parametrize("runtime", REAL)
-def test_auto_takes_the_runtime_that_fits_the_file_and_says_why_others_did_not(runtime, tmp_path, caplog):
-    caplog.set_level("INFO")
-    engine = load(tiny_artifact(tmp_path / "tiny", runtime))
-    assert engine.name == runtime
-    passed_over = {record.args[1] for record in caplog.records if "passed_over" in record.msg}
-    assert {"tensorrt", "edgetpu"} <= passed_over
-    assert runtime not in passed_over
-    engine.close()
+def test_it_can_be_loaded_again_after_it_was_closed(make, case):
+    make().close()
+    assert_answers(make(), case, picture(3))
 
 
-@pytest.mark.parametrize("runtime", REAL)
-def test_one_flipped_bit_is_refused_by_its_checksum(runtime, tmp_path):
-    artifact = tiny_artifact(tmp_path / "tiny", runtime)
-    path = artifact.folder / artifact.manifest.file[0].path
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"wrong content: SHA-256 [0-9a-f]{64}"):
-        load(artifact, runtime=runtime, cache=tmp_path / "cache")
+def test_it_is_warm_when_it_is_loaded(make, monkeypatch):
+    ran = []
+    run = EngineBase.run
+    monkeypatch.setattr(EngineBase, "run", lambda self, batch: ran.append(batch.shape) or run(self, batch))
+    make()
+    assert ran == [(1, 4, 6, 3)]
 
 
-@pytest.mark.parametrize("runtime", REAL)
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
-def test_a_broken_network_with_the_right_checksum_is_refused_by_the_runtime(runtime, damage, tmp_path):
-    artifact = tiny_artifact(tmp_path / "tiny", runtime)
-    path = artifact.folder / artifact.manifest.file[0].path
-    content = path.read_bytes()
-    path.write_bytes({"truncated": content[: len(content) // 2], "garbage": bytes(range(256)) * 40, "empty": b" "}[damage])
-    weights = artifact.folder / "tiny.bin"
-    files = file_text(path, runtime) + (file_text(weights, runtime, "weights") if weights.exists() else "")
-    text = manifest_text("tiny-broken", files, layout="NCHW", size="width_px = 6\nheight_px = 4")
-    (artifact.folder / "manifest.toml").write_text(text)
-    with pytest.raises(ModelError, match=rf"'tiny-broken' cannot be loaded by runtime '{runtime}'") as caught:
-        load(read_artifact(artifact.folder), runtime=runtime)
-    assert caught.value.__cause__ is not None
+def test_it_runs_and_closes_on_another_thread_than_it_was_loaded_on(engine, case):
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            assert_answers(engine, case, picture(3))
+            engine.close()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+    assert errors == []
+    assert repr(engine).endswith("closed>")
 
 
-def test_quantised_networks_take_pixels_and_give_real_numbers(tmp_path):
-    write_tiny_tflite(tmp_path / "tiny.tflite", quantised=True)
-    files = file_text(tmp_path / "tiny.tflite", "tflite")
-    text = manifest_text("tiny-int8", files, layout="NHWC", size="width_px = 6\nheight_px = 4", batch=False)
-    (tmp_path / "manifest.toml").write_text(text)
-    engine = load(read_artifact(tmp_path))
-    (answer,) = engine.run(picture(2)).values()
-    real = (picture(2) - np.array(MEAN)) / np.array(STD)
-    limited = np.clip(real, (-128 + 60) * 0.25, (127 + 60) * 0.25)  # what int8 can say
-    np.testing.assert_allclose(answer, limited, atol=0.125 + 1e-5)
-    assert answer.dtype == np.float32
-    engine.close()
+def test_two_engines_of_one_network_do_not_disturb_each_other(make, case):
+    first, second = make(), make()
+    (answer,) = first.run(picture(2, seed=1)).values()
+    assert_answers(second, case, picture(3, seed=2))
+    assert_equal(answer, case, picture(2, seed=1))
+    second.close()
+    assert_answers(first, case, picture(2, seed=3))
 
 
-@pytest.mark.parametrize(("module", "extra"), [(onnx, "onnx"), (openvino, "openvino"), (tflite, "tflite")])
-def test_a_runtime_that_is_not_installed_names_what_to_install(module, extra, monkeypatch, tmp_path):
-    real = importlib.util.find_spec
+def test_threads_that_take_turns_each_get_their_own_answer(engine, case):
+    errors: list[Exception] = []
 
-    def hidden(name: str, package: str | None = None):
-        return None if name.split(".")[0] in ("onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime") else real(name)
+    def work(seed: int) -> None:
+        try:
+            for count in (1, 3, 2):
+                assert_answers(engine, case, picture(count, seed))
+        except Exception as error:
+            errors.append(error)
 
-    artifact = tiny_artifact(tmp_path / "tiny", extra)
-    monkeypatch.setattr(importlib.util, "find_spec", hidden)
-    with pytest.raises(RuntimeUnavailable, match=rf"not installed|installed; .*posebus\[{extra}\]") as caught:
-        load(artifact, runtime=extra)
-    assert f"pip install posebus[{extra}]" in str(caught.value)
-    with pytest.raises(RuntimeUnavailable, match=rf"runs on no runtime here: {extra}: .*posebus\[{extra}\]"):
-        load(artifact)
-
-
-@pytest.mark.parametrize("runtime", ["tensorrt", "edgetpu"])
-def test_runtimes_of_a_later_release_say_so_and_what_works_today(runtime):
-    with pytest.raises(RuntimeUnavailable, match=rf"'{runtime}': comes in a later release; .*Working today: tflite, onnx"):
-        load(find_artifact("movenet-multipose"), runtime=runtime)
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
 
 
-def test_a_runtime_without_a_file_for_it_names_the_formats_there_are(tmp_path):
-    with pytest.raises(RuntimeUnavailable, match="needs a onnx file; artifact 'tiny-tflite' has tflite"):
-        load(tiny_artifact(tmp_path / "tiny", "tflite"), runtime="onnx")
-
-
-def test_unknown_runtimes_devices_and_tasks_are_named(tmp_path):
-    artifact = tiny_artifact(tmp_path / "tiny", "tflite")
-    with pytest.raises(RuntimeUnavailable, match="runtime 'caffe' does not exist; choose auto, tensorrt"):
-        load(artifact, runtime="caffe")
-    with pytest.raises(RuntimeUnavailable, match="'tflite' has no device 'gpu:7'; choose auto or cpu"):
-        load(artifact, device="gpu:7")
-    with pytest.raises(ModelError, match="'tiny-tflite' does not pose; it is for: detect"):
-        load(artifact, task="pose")
-
-
-def test_openvino_names_the_devices_that_are_here(tmp_path):
-    with pytest.raises(RuntimeUnavailable, match="has no device 'npu:9' here; choose one of: cpu"):
-        load(tiny_artifact(tmp_path / "tiny", "openvino"), device="npu:9")
-
-
-def test_every_runtime_in_the_table_has_a_module():
-    assert set(runtimes.RUNTIMES) == {"tensorrt", "edgetpu", "openvino", "onnx", "tflite", "fake"}
-    assert all(importlib.util.find_spec(path) is not None for path in runtimes.RUNTIMES.values())
-
-
-def test_movenet_takes_sizes_that_are_multiples_of_32_and_no_others():
-    engine = load(pulled("movenet-multipose"), task="detect")
-    for height, width in ((96, 128), (128, 96), (160, 160), (192, 160), (96, 128)):
-        (answer,) = engine.run(np.zeros((2, height, width, 3), np.uint8)).values()
-        assert answer.shape == (2, 6, 56)
-    with pytest.raises(ValueError, match="multiples of 32, not 100x96"):
-        engine.run(np.zeros((1, 96, 100, 3), np.uint8))
-    engine.close()
-
-
-def test_a_batch_gives_what_its_pictures_give_one_by_one():
-    engine = load(pulled("movenet-multipose"), task="pose")
-    batch = np.random.default_rng(3).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
-    (together,) = engine.run(batch).values()
-    alone = [next(iter(engine.run(image[None]).values())) for image in batch]
-    np.testing.assert_array_equal(together, np.concatenate(alone))
-    engine.close()
-
-
-def test_the_fake_runtime_sleeps_as_long_as_its_device_says():
-    engine = load(find_artifact("fake-person"), runtime="fake", device="sleep:30ms")
-    started = time.monotonic()
-    engine.run(np.zeros((1, 64, 64, 3), np.uint8))
-    assert time.monotonic() - started >= 0.03
-    engine.close()
-
-
-def test_the_device_of_the_fake_runtime_is_read_strictly():
-    assert parse_sleep("auto") == 0
-    assert parse_sleep("sleep:2.5ms") == pytest.approx(0.0025)
-    assert parse_sleep("sleep:1s") == 1
-    with pytest.raises(RuntimeUnavailable, match="has no device 'gpu:0'; choose auto, or sleep:10ms"):
-        parse_sleep("gpu:0")
-
-
-def test_a_failure_inside_a_runtime_becomes_a_model_error_with_its_cause():
-    def fail(batch: np.ndarray):
-        raise OSError("device lost")
-
-    engine = FakeEngine(Request(find_artifact("fake-person"), "detect", "auto", 1, (64, 64)), fail)
-    with pytest.raises(ModelError, match=r"fake-person .* failed on a batch .*: device lost") as caught:
-        engine.run(np.zeros((1, 64, 64, 3), np.uint8))
-    assert isinstance(caught.value.__cause__, OSError)
-
-
-@pytest.mark.kit
-@pytest.mark.parametrize("name", ["rtmdet-nano", "picodet-s-320", "pp-tinypose-256x192", "pp-tinypose-128x96"])
-def test_the_kits_models_load_and_answer(name, kit: Path):
-    artifact = pulled(name)
-    engine = load(artifact)
-    width, height = runtimes.default_size(artifact, artifact.tasks[0])
-    outputs = engine.run(np.full((1, height, width, 3), 127, np.uint8))
-    assert all(np.isfinite(array).all() and len(array) == 1 for array in outputs.values())
-    engine.close()
-
-
-@pytest.mark.kit
-def test_models_of_the_kit_say_where_the_kit_is_looked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("POSEBUS_KIT", str(tmp_path / "no-kit"))
-    with pytest.raises(ArtifactError, match=r"rtmdet_nano_person.onnx does not exist; set POSEBUS_KIT"):
-        load(find_artifact("rtmdet-nano"), cache=tmp_path / "cache")
+@pytest.mark.parametrize("case", [pytest.param(CASES[name], id=name) for name in WITH_FILES])
+def test_a_manifest_that_lies_about_the_size_is_named_with_both_sizes(case, tmp_path, monkeypatch):
+    artifact = tiny_artifact(tmp_path / "tiny", case.network, size=WRONG_SIZE)
+    with pytest.raises(ArtifactError, match="the manifest says 8x4, the network takes 6x4 pixels"):
+        case.make(artifact, Kit(tmp_path, monkeypatch))
