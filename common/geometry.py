@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 _FAR_PX = 1e6  # boxes further out are no pixels of anything
-_PAD_MAX = 2  # windows of more than so many pictures are warped, not padded: a padded copy of them would be too large
 PAD_VALUE = 114  # the grey that letterboxed detectors are trained with
 
 
@@ -218,50 +217,46 @@ def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding
     """Cut one crop of out_wh (width, height) per box (N, 4), box centred, aspect fitted, padded; black beyond the picture.
 
     A crop starts and ends between whole pixels, which makes it up to one pixel larger on each side and lets it be cut by a
-    plain resize, 4x faster than a warp. People much larger than the crop are cut from a halved (quartered, ...) copy of the
-    picture, made once for all of them; the copies cost a third of one pass over the picture at most.
+    plain resize, 4x faster than a warp. Where the picture ends within a crop, it ends between whole pixels of the crop too,
+    which changes the scale by half a pixel in what is seen at most. People much larger than the crop are cut from a halved
+    (quartered, ...) copy of the part of the picture that they are in, made once for all of them.
     """
     shown = expand_to_aspect(np.clip(boxes, -_FAR_PX, _FAR_PX), out_wh[0] / out_wh[1], padding)
-    zoom = (shown[:, 2] - shown[:, 0]) / out_wh[0]
-    levels = np.clip(np.log2(np.maximum(zoom, 1e-6)), 0, _max_level(image)).astype(np.intp)
-    pyramid = [image]
-    for _ in range(int(levels.max(initial=0))):
-        pyramid.append(halve(pyramid[-1]))
-    sizes = np.array([level.shape[1::-1] for level in pyramid], np.float32)
-    shrink = np.tile(sizes[levels] / sizes[0], 2)  # (N, 4), exact for odd sides too
-    inner = shown * shrink
-    window = np.concatenate([np.floor(inner[:, :2]), np.ceil(inner[:, 2:])], axis=1).astype(np.intp)
-    exact = np.asarray(window / shrink, np.float32)
-    crops = Crops(
-        pixels=np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8),
-        scale=np.asarray((exact[:, 2:] - exact[:, :2]) / np.array(out_wh), np.float32),
-        offset=exact[:, :2],
-    )
-    for i, level in enumerate(levels):  # OpenCV has no batched resize; each call writes straight into the batch
-        _cut(pyramid[level], window[i].tolist(), crops.pixels[i])
-    return crops
+    zoom = (shown[:, 2] - shown[:, 0]) / np.float32(out_wh[0])
+    levels = np.minimum(np.log2(np.maximum(zoom, 1)).astype(np.intp), _max_level(image))
+    shrink = np.exp2(levels, dtype=np.float32)[:, None]
+    low, high = np.floor(shown[:, :2] / shrink), np.ceil(shown[:, 2:] / shrink)  # (N, 2) in pixels of the halved copies
+    step = (high - low) / np.array(out_wh, np.float32)
+    limit = np.array(image.shape[1::-1]) >> levels[:, None]
+    from_px, to_px = np.clip(low, 0, limit), np.clip(high, 0, limit)
+    first, last = np.rint((from_px - low) / step), np.rint((to_px - low) / step)  # the part of the crop that shows the picture
+    seen = (last > first).all(axis=1)
+    step = np.where(seen[:, None], (to_px - from_px) / np.maximum(last - first, 1), step).astype(np.float32)
+    offset = np.where(seen[:, None], from_px - first * step, low).astype(np.float32)
+    pixels = np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8)
+    pixels[~seen] = 0
+    sources = np.concatenate([from_px, to_px], axis=1).astype(np.intp)
+    targets = np.concatenate([first, last], axis=1).astype(np.intp)
+    for level in np.unique(levels[seen]).tolist():
+        own = np.flatnonzero(seen & (levels == level))
+        _cut_level(image, level, sources[own], targets[own], [pixels[i] for i in own])
+    return Crops(pixels, step * shrink, offset * shrink)
 
 
-def _cut(image: Image, window: list[int], out: Image) -> None:
-    """Resize the window x0, y0, x1, y1 of the picture into `out`; black where the window is beyond the picture."""
-    x0, y0, x1, y1 = window
-    size_px = out.shape[1], out.shape[0]
-    if x0 >= 0 and y0 >= 0 and x1 <= image.shape[1] and y1 <= image.shape[0]:
-        cv2.resize(image[y0:y1, x0:x1], size_px, dst=out, interpolation=cv2.INTER_LINEAR)
-        return
-    if (x1 - x0) * (y1 - y0) <= _PAD_MAX * image.shape[0] * image.shape[1]:  # half the time of the warp below
-        left, top = max(-x0, 0), max(-y0, 0)
-        right, bottom = max(x1 - image.shape[1], 0), max(y1 - image.shape[0], 0)
-        inside = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-        if inside.size:
-            padded = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT)
-            cv2.resize(padded, size_px, dst=out, interpolation=cv2.INTER_LINEAR)
-            return
-    step = np.array([[(x1 - x0) / size_px[0], (y1 - y0) / size_px[1]]], np.float32)
-    # Continuous -> pixel centres: x_in + 0.5 = step * (x_out + 0.5) + x0.
-    offset = np.array([[x0, y0]], np.float32) + np.float32(0.5) * step - np.float32(0.5)
-    matrix = crop_matrices(step, np.asarray(offset, np.float32))[0]
-    cv2.warpAffine(image, matrix, size_px, dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+def _cut_level(image: Image, level: int, sources: NDArray[np.intp], targets: NDArray[np.intp], outs: list[Image]) -> None:
+    """Resize windows (N, 4) of the picture halved `level` times into windows (N, 4) of the crops; the rest becomes black."""
+    if level:
+        left, top = sources[:, :2].min(axis=0).tolist()
+        right, bottom = sources[:, 2:].max(axis=0).tolist()
+        image = image[top << level : bottom << level, left << level : right << level]
+        sources = sources - np.array([left, top, left, top])
+    for _ in range(level):
+        image = halve(image)
+    windows = zip(sources.tolist(), targets.tolist(), outs, strict=True)
+    for (x0, y0, x1, y1), (left, top, right, bottom), out in windows:  # OpenCV has no batched resize
+        out[:top], out[bottom:], out[top:bottom, :left], out[top:bottom, right:] = 0, 0, 0, 0
+        size_px = right - left, bottom - top
+        cv2.resize(image[y0:y1, x0:x1], size_px, dst=out[top:bottom, left:right], interpolation=cv2.INTER_LINEAR)
 
 
 def _max_level(image: Image) -> int:

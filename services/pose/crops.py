@@ -25,7 +25,7 @@ def crop_batch(image_bgr: Image, boxes: Floats, manifest: Manifest) -> Crops:
 
 
 def _swap_red_blue(batch: Image) -> None:
-    """In place, the whole batch as one tall picture: cheaper than swapping the large frame that crops are cut from."""
-    count, height, width, _ = batch.shape
-    tall = batch.reshape(count * height, width, 3)
-    cv2.cvtColor(tall, cv2.COLOR_BGR2RGB, dst=tall)
+    """In place. One crop at a time: OpenCV copies what it converts in place, and a copy as large as six crops of 192 x 256
+    comes from the system anew each time, whose page faults take 1 ms; one crop's copy is reused (0.07 ms in all)."""
+    for crop in batch:
+        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, dst=crop)
