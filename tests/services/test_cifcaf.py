@@ -131,8 +131,11 @@ def one_way(x: float, y: float, to_x: float, to_y: float, score: float) -> Links
 def test_the_most_certain_way_to_a_keypoint_is_taken_first():
     """From the left shoulder to the right one: weakly straight to a wrong place, surely by the hips to the right place."""
     ways = {
-        (5, 6): (0, 0, 90, 9, 0.3), (5, 11): (0, 0, 0, 100, 0.9), (11, 12): (0, 100, 50, 100, 0.9), (12, 6): (50, 100, 50, 0, 0.9),
-    }  # fmt: skip
+        (5, 6): (0, 0, 90, 9, 0.3),
+        (5, 11): (0, 0, 0, 100, 0.9),
+        (11, 12): (0, 100, 50, 100, 0.9),
+        (12, 6): (50, 100, 50, 0, 0.9),
+    }
     network = {kind: {} for kind in range(17)}
     for (start, end), (x, y, to_x, to_y, score) in ways.items():
         network[start][end] = one_way(x, y, to_x, to_y, score)
@@ -223,7 +226,7 @@ def test_wrong_outputs_are_refused_with_what_came():
         "a heat map": {"cif": good["cif"][:, :, 0], "caf": good["caf"]},
     }
     for what, outputs in wrong.items():
-        with pytest.raises(ModelError, match="decoder 'cifcaf' expects .* trained on cocokp; the network gave") as raised:
+        with pytest.raises(ModelError, match=r"decoder 'cifcaf' expects .* trained on cocokp; the network gave") as raised:
             cifcaf(outputs, SIZE)
         assert str(next(iter(outputs.values())).shape) in str(raised.value), what
 

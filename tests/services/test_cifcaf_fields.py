@@ -139,7 +139,7 @@ def test_following_an_association_is_that_of_plain_loops():
     reached = 0
     for start, ends in network.items():
         own = np.flatnonzero(points.kinds == start)[::7]
-        for end, links in ends.items():
+        for links in ends.values():
             for i in own:
                 joint = Joint(float(points.xy[i, 0]), float(points.xy[i, 1]), float(points.sizes[i]), 0.9)
                 got, wanted = follow(links, joint, stride / 2), loop_follow(links, joint, stride / 2)
