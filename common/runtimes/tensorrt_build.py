@@ -60,6 +60,7 @@ def make_logger(trt: Any) -> Any:
             self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
+            message = " ".join(message.split())  # one line an event
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 self.errors.append(message)
                 log.error("event=tensorrt %s", message)
