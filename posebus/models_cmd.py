@@ -1,19 +1,21 @@
-"""`posebus models`: what networks there are, and getting and checking their files."""
+"""`posebus models`: what networks there are, getting and checking their files, and measuring them."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from common.artifact import Artifact, find_artifact, is_here, list_artifacts, pull, verify
 from common.config import DetectorSettings
 from common.manifest import ArtifactError
 from common.model_store import default_cache
+from posebus import models_bench, models_show
 
-app = typer.Typer(help="List, get and check the networks.", no_args_is_help=True)
+app = typer.Typer(help="List, get, check and measure the networks.", no_args_is_help=True)
+app.command("show")(models_show.show)
+app.command("bench")(models_bench.bench)
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="names or folders of artifacts", show_default=False)]
 
@@ -22,14 +24,15 @@ NamesArgument = Annotated[list[str] | None, typer.Argument(help="names or folder
 def list_models() -> None:
     """Show the built-in artifacts and whether their files are here."""
     table = Table(title=f"cache {default_cache()}", title_justify="left")
-    for column in ("name", "version", "tasks", "formats", "size", "here", "licence"):
+    for column in ("name", "version", "tasks", "formats", "precisions", "size", "here", "licence"):
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for artifact in list_artifacts():
         size = sum(file.size_bytes for file in artifact.manifest.file) / 2**20
         here = "[green]yes[/]" if is_here(artifact) else "no"
-        table.add_row(artifact.name, artifact.version, ", ".join(artifact.tasks), ", ".join(artifact.formats),
+        precisions = ", ".join(dict.fromkeys(file.precision for file in artifact.manifest.file))
+        table.add_row(artifact.name, artifact.version, ", ".join(artifact.tasks), ", ".join(artifact.formats), precisions,
                       f"{size:.1f} MB", here, artifact.manifest.licence)  # fmt: skip
-    Console().print(table)
+    models_show.wide_console().print(table)
 
 
 @app.command("pull")

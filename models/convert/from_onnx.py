@@ -48,7 +48,7 @@ def import_onnx(path: Path, size_px: tuple[int, int], *, layout: str = "NCHW") -
     """The module and the names of its outputs. size_px: (width, height); layout: of the network's input."""
     try:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError as error:
         raise ConversionError("reading an ONNX network needs the package onnx; run `pip install posebus[convert]`") from error
     try:
@@ -56,8 +56,7 @@ def import_onnx(path: Path, size_px: tuple[int, int], *, layout: str = "NCHW") -
     except (DecodeError, OSError, ValueError) as error:
         raise ConversionError(f"{path}: is not an ONNX network that can be read: {error}") from error
     graph = model.graph
-    values = {tensor.name: Value(torch.from_numpy(np.array(onnx.numpy_helper.to_array(tensor)))) for tensor in graph.initializer}
-    values = {name: Value(_plain(value.tensor)) for name, value in values.items()}
+    values = {tensor.name: Value(_tensor(onnx, tensor)) for tensor in graph.initializer}
     sources = [source for source in graph.input if source.name not in values]
     if len(sources) != 1:
         names = ", ".join(source.name for source in sources) or "none"
@@ -88,8 +87,7 @@ def _import_node(builder: Builder, name: str, node: Any, options: Options, value
         )
     inputs = [values[source] if source else None for source in node.input]
     made = HANDLERS[node.op_type](builder, name, inputs, options)
-    for output, value in zip(node.output, made if isinstance(made, list) else [made], strict=False):
-        values[output] = value
+    values |= zip(node.output, made if isinstance(made, list) else [made], strict=False)
 
 
 def _needed(graph: Any) -> set[str]:
@@ -116,12 +114,13 @@ def _option(onnx: Any, attribute: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, onnx.TensorProto):
-        return _plain(torch.from_numpy(np.array(onnx.numpy_helper.to_array(value))))
+        return _tensor(onnx, value)
     return value
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Floats of any width as float32: the module computes in it."""
+def _tensor(onnx: Any, stored: Any) -> torch.Tensor:
+    """A stored tensor; floats of any width as float32: the module computes in it."""
+    tensor = torch.from_numpy(np.array(onnx.numpy_helper.to_array(stored)))  # a copy: the file's bytes cannot be written to
     return tensor.float() if tensor.dtype in (torch.float16, torch.float64, torch.bfloat16) else tensor
 
 

@@ -120,7 +120,8 @@ def _name(node: Any) -> str:
 
 def _padding(node: Any, attributes: dict[str, Any]) -> tuple[list[int], list[int]]:
     if attributes.get("auto_pad", "explicit") not in ("explicit", "valid"):
-        raise ConversionError(f"node {_name(node)!r}: auto_pad {attributes['auto_pad']!r} is not supported; export explicit pads")
+        kind = attributes["auto_pad"]
+        raise ConversionError(f"node {_name(node)!r}: auto_pad {kind!r} is not supported; export explicit pads")
     return list(attributes["pads_begin"]), list(attributes["pads_end"])
 
 
@@ -158,10 +159,10 @@ def _pool(b: Builder, node: Any, inputs: list[Value]) -> Value:
     kernel, stride = list(attributes["kernel"]), list(attributes["strides"])
     ceil = attributes.get("rounding_type", "floor") != "floor"
     if node.get_type_name() == "MaxPool":
+        dilation = attributes.get("dilations", [1, 1])
         return ops.max_pool(
-            b, inputs[0], kernel=kernel, stride=stride, before=before, after=after, dilation=attributes.get("dilations", [1, 1]),
-            ceil=ceil,
-        )  # fmt: skip
+            b, inputs[0], kernel=kernel, stride=stride, before=before, after=after, dilation=dilation, ceil=ceil
+        )
     counted = not attributes["exclude-pad"]
     return ops.average_pool(
         b, _name(node), inputs[0], kernel=kernel, stride=stride, before=before, after=after, ceil=ceil, count_padding=counted
@@ -173,15 +174,14 @@ def _interpolate(b: Builder, node: Any, inputs: list[Value]) -> Value:
     if any(attributes["pads_begin"]) or any(attributes["pads_end"]) or attributes["antialias"]:
         raise ConversionError(f"node {_name(node)!r}: resizing with padding or anti-aliasing is not supported")
     mode = {"linear_onnx": "linear"}.get(attributes["mode"], attributes["mode"])
-    nearest = {"round_prefer_floor": "round_prefer_floor"}.get(attributes["nearest_mode"], attributes["nearest_mode"])
+    nearest = attributes["nearest_mode"]
     size = node.get_output_shape(0)[2:]
     coordinates = attributes["coordinate_transformation_mode"]
     return ops.resize(b, _name(node), inputs[0], list(size), mode=mode, coordinates=coordinates, nearest=nearest)
 
 
 def _reshape(b: Builder, node: Any, inputs: list[Value]) -> Value:
-    if not inputs[1].constant:
-        inputs[1].ints()
+    inputs[1].ints()  # raises where the picture decides the shape
     return ops.reshape(b, _name(node), inputs[0], list(node.get_output_shape(0)), zero_copies=False)
 
 

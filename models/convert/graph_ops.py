@@ -77,7 +77,7 @@ def average_pool(
     b: Builder, name: str, x: Value, *, kernel: Ints, stride: Ints, before: Ints, after: Ints, ceil: bool, count_padding: bool
 ) -> Value:
     if list(before) != list(after) and not count_padding:
-        raise ConversionError(f"node {name!r}: average pooling that leaves out uneven padding {before}, {after} is not supported")
+        raise ConversionError(f"node {name!r}: average pooling that leaves out uneven padding {before}, {after}: not supported")
     x, padding = _padded(b, x, before, after, 0.0)
     pooled: Value = b.call(
         F.avg_pool2d, x, tuple(kernel), tuple(stride), tuple(padding), ceil_mode=ceil, count_include_pad=count_padding
@@ -106,7 +106,8 @@ def resize(b: Builder, name: str, x: Value, size: Ints, *, mode: str, coordinate
         return result
     raise ConversionError(
         f"node {name!r}: resizing {x.shape[2:]} to {(height, width)} by {mode!r} with coordinates {coordinates!r}, "
-        f"rounding {nearest!r} has no equal in PyTorch; export with half_pixel or align_corners, or nearest with asymmetric, floor"
+        f"rounding {nearest!r} has no equal in PyTorch; export with half_pixel or align_corners, "
+        "or nearest with asymmetric, floor"
     )
 
 

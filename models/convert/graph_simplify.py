@@ -86,7 +86,7 @@ def _name_shuffle(module: fx.GraphModule, node: fx.Node) -> None:
     if not _is(swap.args[0], torch.reshape) or len(swap.users) != 1 or len(swap.args[0].users) != 1:
         return
     taken: Any = swap.args[0]
-    apart, joined = list(taken.args[1]), list(node.args[1])  # type: ignore[arg-type]
+    apart, joined = list(taken.args[1]), list(node.args[1])
     if list(swap.args[1]) != [0, 2, 1, 3, 4] or len(apart) != 5 or joined != [-1, apart[1] * apart[2], *apart[3:]]:
         return
     name = f"shuffle_{node.name}"

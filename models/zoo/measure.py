@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from common import geometry
 from common.artifact import Artifact, find_artifact
 from common.geometry import Floats, Image
+from common.manifest import ModelError, Task
 from common.runtimes import load
+from common.runtimes.base import Engine
 from common.skeleton import oks
 from services.detector.detect import PersonDetector
 from services.pose.estimate import PoseEstimator
@@ -116,41 +118,59 @@ def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[Any, tuple[float, 
     return result, (float(best[0]), float(best[1]))
 
 
-def spell(times: list[Any]) -> str:
-    wall, cpu = np.median(times, axis=0)
-    return f"{wall:.1f} ms ({cpu:.1f} ms CPU)"
+@dataclass(frozen=True)
+class Scores:
+    """What an artifact reaches on coco-mini. metrics: name -> (value, number of people that count); times: medians."""
+
+    task: Task
+    runtime: str
+    metrics: dict[str, tuple[float, int]]
+    wall_ms: float
+    cpu_ms: float
+
+    def __str__(self) -> str:
+        values = "  ".join(f"{metric} {value:.3f} (n={n})" for metric, (value, n) in self.metrics.items())
+        each = "a frame" if self.task == "detect" else "a person"
+        return f"{self.task:6} {values}  {self.wall_ms:.1f} ms ({self.cpu_ms:.1f} ms CPU) {each}  runtime={self.runtime}"
 
 
-def measure_detect(artifact: Artifact, truths: list[Truth], threads: int, args: argparse.Namespace) -> None:
-    engine = load(artifact, task="detect", runtime=args.runtime, threads=threads)
-    detector = PersonDetector(engine, artifact, score_min=0.01, max_people=100)
+def measure(artifact: Artifact, task: Task, truths: list[Truth], engine: Engine, *, repeats: int = 3) -> Scores:
+    """Accuracy of an artifact on a loaded engine, and the time of all that a stage does for a frame or a person.
+
+    Each picture is timed `repeats` times and the best counts. Raises ModelError for a task that is not measured.
+    """
+    if task == "detect":
+        return _measure_detect(PersonDetector(engine, artifact, score_min=0.01, max_people=100), truths, repeats)
+    if task == "pose":
+        return _measure_pose(PoseEstimator(engine, artifact), truths, repeats)
+    raise ModelError(f"artifact {artifact.name!r}: the accuracy of the task {task!r} is not measured; detect and pose are")
+
+
+def _measure_detect(detector: PersonDetector, truths: list[Truth], repeats: int) -> Scores:
     found, times = [], []
     for truth in truths:
         image = truth.image()
-        result, took = timed(lambda image=image: detector.detect(image))  # type: ignore[misc]
+        result, took = timed(lambda image=image: detector.detect(image), repeats)  # type: ignore[misc]
         found.append((result.boxes, result.scores))
         times.append(took)
-    ap, n = average_precision(found, truths)
-    large, n_large = average_precision(found, truths, LARGE_PX)
-    print(f"detect AP50 {ap:.3f} (n={n})  AP50-large {large:.3f} (n={n_large})  ", end="")
-    print(f"{spell(times)} a frame  runtime={engine.name} threads={threads}")
-    engine.close()
+    metrics = {"AP50": average_precision(found, truths), "AP50-large": average_precision(found, truths, LARGE_PX)}
+    return Scores("detect", detector.engine.name, metrics, *_medians(times))
 
 
-def measure_pose(artifact: Artifact, truths: list[Truth], threads: int, args: argparse.Namespace) -> None:
-    engine = load(artifact, task="pose", runtime=args.runtime, threads=threads)
-    estimator = PoseEstimator(engine, artifact)
+def _measure_pose(estimator: PoseEstimator, truths: list[Truth], repeats: int) -> Scores:
     found, times = [], []
     for truth in truths:
         image = truth.image()
-        keypoints, took = timed(lambda image=image, truth=truth: estimator.estimate(image, truth.boxes))  # type: ignore[misc]
+        keypoints, took = timed(lambda image=image, truth=truth: estimator.estimate(image, truth.boxes), repeats)  # type: ignore[misc]
         found.append(keypoints)
         times.append(np.array(took) / len(keypoints))
-    value, n = mean_oks(found, truths)
-    large, n_large = mean_oks(found, truths, LARGE_PX)
-    print(f"pose   OKS {value:.3f} (n={n})  OKS-large {large:.3f} (n={n_large})  ", end="")
-    print(f"{spell(times)} a person  runtime={engine.name} threads={threads}")
-    engine.close()
+    metrics = {"OKS": mean_oks(found, truths), "OKS-large": mean_oks(found, truths, LARGE_PX)}
+    return Scores("pose", estimator.engine.name, metrics, *_medians(times))
+
+
+def _medians(times: list[Any]) -> tuple[float, float]:
+    wall, cpu = np.median(times, axis=0)
+    return float(wall), float(cpu)
 
 
 def changed(artifact: Artifact, args: argparse.Namespace) -> Artifact:
@@ -171,6 +191,7 @@ def main() -> None:
     parser.add_argument("artifact")
     parser.add_argument("--kit", type=Path, default=Path(os.environ.get("POSEBUS_KIT", "../shared/kit")))
     parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--tasks", nargs="+", choices=("detect", "pose"))
     parser.add_argument("--long-side", type=int)
@@ -183,7 +204,11 @@ def main() -> None:
     truths = list(coco_mini(args.kit))
     for threads in args.threads:
         for task in args.tasks or artifact.tasks:
-            (measure_detect if task == "detect" else measure_pose)(artifact, truths, threads, args)
+            if task == "bottom_up":
+                continue
+            engine = load(artifact, task=task, runtime=args.runtime, precision=args.precision, threads=threads)
+            print(f"{measure(artifact, task, truths, engine)} threads={threads}")
+            engine.close()
 
 
 if __name__ == "__main__":
