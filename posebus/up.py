@@ -29,7 +29,7 @@ def up(
 ) -> None:
     """Run all services until Ctrl-C; edits of the configuration file apply at once."""
     settings = load(config)
-    counts = parse_scale(scale or [])
+    counts = {**default_scale(settings), **parse_scale(scale or [])}
     bus_url, note = choose_bus(settings, embedded)
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
@@ -58,6 +58,11 @@ def choose_bus(settings: PosebusConfig, embedded: bool | None) -> tuple[str | No
     if embedded is False:
         return url, f"{reason}; waiting for it, as --no-embedded was given"
     return None, f"{reason}: running an embedded broker and stores instead"
+
+
+def default_scale(settings: PosebusConfig) -> dict[str, int]:
+    """How many of a service where it is not one: no detector for a pose service that works bottom-up, nobody would hear it."""
+    return {"detector": 0} if settings.pose.approach == "bottom_up" else {}
 
 
 def parse_scale(items: list[str]) -> dict[str, int]:

@@ -37,10 +37,12 @@ def run(service: Service) -> None:
 
     def load(settings: PoseSettings) -> Model:
         if approach(settings) != settings.approach:
-            raise ModelError(
+            reason = (
                 f"pose.approach is now {settings.approach!r}, but this service runs {begun[0]!r}; restart the pose service, "
                 "and start detectors for top_down, stop them for bottom_up"
             )
+            service.status.degraded(reason, about="approach")  # until a model is loaded for the approach that runs
+            raise ModelError(reason)
         return load_bottom_up(settings) if settings.approach == "bottom_up" else load_estimator(settings)
 
     def handle(taken: Taken[Any], model: Model, settings: PoseSettings) -> None:

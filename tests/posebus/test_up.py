@@ -147,6 +147,21 @@ def test_a_reachable_bus_is_used_unless_told_otherwise(broker: str, site_file: P
     assert choose_bus(settings, True)[0] is None
 
 
+def test_a_bottom_up_site_runs_without_a_detector(start_posebus: Start, site_file: Path, tmp_path: Path) -> None:
+    site_file.write_text(CONFIG.replace("pose: {model: fake-person}", "pose: {model: fake-person, approach: bottom_up}"))
+    process = start_posebus("up", "-c", site_file, "--logs", tmp_path / "logs")
+    output = Output(process)
+    output.wait_for("pose/pose ready")
+    output.wait_for("camera lobby streaming")
+    running = {word for child in descendants(process) for word in child.cmdline() if word.startswith("services.")}
+    assert running == {"services.camera", "services.pose", "services.analytics"}
+    site_file.write_text(CONFIG)
+    output.wait_for("pose.approach is now 'top_down'", "restart the pose service")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    output.join()
+
+
 def test_scale_is_read_and_checked() -> None:
     assert parse_scale(["detector=2", "pose=0"]) == {"detector": 2, "pose": 0}
     for wrong in ("dashboard=1", "detector", "detector=many", "pose=-1"):

@@ -85,10 +85,12 @@ def test_a_change_of_approach_is_refused_until_the_service_starts_again(make_rig
     rig.start("pose", "p1")
     republish(rig, approach="top_down")
     eventually(lambda: "pose.approach is now 'top_down'" in (rig.status["p1"].model_error or ""))
-    assert "restart the pose service" in rig.status["p1"].model_error
+    assert rig.status["p1"].state == "degraded"
+    assert "restart the pose service" in rig.status["p1"].reason
     assert len(rig.posed(rig.send(picture(2))).people) == 2  # it goes on as it was
     republish(rig)
     eventually(lambda: rig.status["p1"].model_error is None)
+    assert rig.status["p1"].state == "ready"
 
 
 def test_a_model_that_is_not_for_it_is_refused_with_what_it_is_for(make_rig):
