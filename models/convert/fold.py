@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from models.convert.rewrite_trace import Change, module_of, traced, uses
 
@@ -79,14 +78,31 @@ def fold_norms(graph: torch.fx.GraphModule) -> tuple[Change, ...]:
         layer = module_of(graph, before, (*_CONVOLUTIONS, nn.Linear))
         if layer is None or len(before.users) > 1 or uses(graph, before.target) > 1 or uses(graph, node.target) > 1:
             continue
-        if isinstance(layer, nn.Linear):
-            fused = fuse_linear_bn_eval(layer, norm)
-        else:
-            fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
-        graph.set_submodule(str(before.target), fused)
+        _absorb(layer, norm)
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
         changes.append(Change(str(node.target), "batch norm", f"folded into the weights of {before.target}"))
     graph.delete_all_unused_submodules()
     graph.recompile()
     return tuple(changes)
+
+
+def _absorb(layer: Any, norm: Any) -> None:
+    """Scale the layer's output channels, and move them, as the norm would."""
+    with torch.no_grad():
+        scale = torch.rsqrt(norm.running_var + norm.eps)
+        if norm.weight is not None:
+            scale = scale * norm.weight
+        shift = -norm.running_mean * scale
+        if norm.bias is not None:
+            shift = shift + norm.bias
+        if layer.bias is not None:
+            shift = shift + layer.bias * scale
+        weight = layer.weight
+        if isinstance(layer, nn.ConvTranspose2d):  # (Cin, Cout / groups, ...), so the outputs of a group are in axis 1
+            grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+            scaled = grouped * scale.reshape(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
+            weight.copy_(scaled.reshape(weight.shape))
+        else:
+            weight.mul_(scale.reshape(-1, *[1] * (weight.ndim - 1)))
+        layer.bias = nn.Parameter(shift, requires_grad=False)

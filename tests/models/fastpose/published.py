@@ -1,9 +1,9 @@
 """Names and shapes of published checkpoints, in their order, written down from AlphaPose's source and from nothing of ours.
 
-Read in MVIG-SJTU/AlphaPose: alphapose/models/fastpose.py, fastpose_duc.py, simplepose.py, layers/SE_Resnet.py, SE_module.py,
-ShuffleResnet.py, Resnet.py, DUC.py, and in configs/: coco/resnet/256x192_res{18,50}_lr1e-3_1x.yaml, 256x192_res50_lr1e-3_1x-duc.yaml,
-256x192_res152_lr1e-3_1x-duc.yaml, 256x192_res50_lr1e-3_1x-simple.yaml, halpe_136/resnet/256x192_res152_lr1e-3_1x-duc.yaml.
-"""  # fmt: skip
+Read in MVIG-SJTU/AlphaPose: in alphapose/models/ fastpose.py, fastpose_duc.py, simplepose.py, layers/SE_Resnet.py, SE_module.py,
+ShuffleResnet.py, Resnet.py, DUC.py; in configs/coco/resnet/ 256x192_res18_lr1e-3_1x.yaml, 256x192_res50_lr1e-3_1x.yaml, the same
+with -duc and -simple, 256x192_res152_lr1e-3_1x-duc.yaml; configs/halpe_136/resnet/256x192_res152_lr1e-3_1x-duc.yaml.
+"""
 
 from __future__ import annotations
 

@@ -42,9 +42,11 @@ def test_excitation_scales_each_channel_by_a_factor_of_all_means() -> None:
 
 
 def test_excitation_stands_where_the_size_or_the_channels_change() -> None:
-    names = [name for name, module in ResNet("se-resnet", (2, 2, 2, 2), bottleneck=False).named_modules() if name.endswith(".se")]
-    assert names == ["layer2.0.se", "layer3.0.se", "layer4.0.se"]
-    deep = [name for name, _ in on_meta(VARIANTS["fast_res50_256x192"]).named_modules() if name.endswith(".se")]
+    shallow, deep = (
+        [name for name, _ in on_meta(VARIANTS[variant]).named_modules() if name.endswith(".se")]
+        for variant in ("fast_res18_256x192", "fast_res50_256x192")
+    )
+    assert shallow == [f"preact.layer{stage}.0.se" for stage in (2, 3, 4)]
     assert deep == [f"preact.layer{stage}.0.se" for stage in (1, 2, 3, 4)]
 
 

@@ -9,7 +9,12 @@ import pytest
 from tests.models.fastpose import published
 
 # torchvision's published counts less those of the classifier, which poses do not have: (512 or 2048) * 1000 + 1000.
-RESNET_PARAMETERS = {18: 11_689_512 - 513_000, 50: 25_557_032 - 2_049_000, 101: 44_549_160 - 2_049_000, 152: 60_192_808 - 2_049_000}
+RESNET_PARAMETERS = {
+    18: 11_689_512 - 513_000,
+    50: 25_557_032 - 2_049_000,
+    101: 44_549_160 - 2_049_000,
+    152: 60_192_808 - 2_049_000,
+}
 
 
 @pytest.mark.parametrize("layers", published.STAGES)
