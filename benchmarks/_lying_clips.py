@@ -162,14 +162,15 @@ class Networks:
 
 @dataclass
 class Seen:
-    """One frame: all people, the turn of each, and the extra runs of the network."""
+    """One frame: all people, the turn of each, the extra runs of the network, and where tracks are now."""
 
     at_s: float
     boxes: Floats
     scores: Floats
     turned_deg: list[int]
     calls: int
-    tracks: int  # that were alive when it came
+    watched: int  # tracks that were alive when it came
+    followed: Floats  # (N, 4) boxes of tracks that were seen in this frame
 
 
 @dataclass
@@ -184,7 +185,7 @@ class Played:
 def play(name: str, fps: float, networks: Networks, settings: SecondLookSettings, far: float = 1.0) -> Played:
     """Detector, second look, pose, tracker and rules over one clip; the detector hears the tracks of the frame before."""
     pipeline = CameraPipeline("bench", CameraSettings(name="clip", source="clip"), AnalyticsSettings())
-    again, played, tracks = SecondLook(), Played((0, 0)), 0
+    again, played, watched = SecondLook(), Played((0, 0)), 0
     for number, (at_s, image) in enumerate(frames(KIT / name, fps, far), start=1):
         at_ns = START_NS + round(at_s * 1e9)
         size_px = played.size_px = (image.shape[1], image.shape[0])
@@ -193,11 +194,19 @@ def play(name: str, fps: float, networks: Networks, settings: SecondLookSettings
         frame = Frame("clip", at_ns, size_px, lambda _window, image=image: image)  # type: ignore[misc]
         found, turned = merge(found, again.search(frame, found, networks.detect, settings))
         calls = again.counters["second_looks"] - before
-        played.frames.append(Seen(at_s, found.boxes, found.scores, turned, calls, tracks))
-        stamp = {"camera": "clip", "seq": number, "captured_at_ns": at_ns, "published_at_ns": at_ns}
-        size = {"width_px": size_px[0], "height_px": size_px[1]}
-        outcome = pipeline.update(PosesFound(**stamp, **size, people=networks.pose(image, found)))  # type: ignore[arg-type]
-        again.hear(TracksUpdated(**stamp, **size, tracks=outcome.tracks))  # type: ignore[arg-type]
-        tracks = len(outcome.tracks)
+        poses = PosesFound(
+            camera="clip", seq=number, captured_at_ns=at_ns, published_at_ns=at_ns, width_px=size_px[0], height_px=size_px[1],
+            people=networks.pose(image, found),
+        )  # fmt: skip
+        outcome = pipeline.update(poses)
+        followed = np.array([track.box_xyxy_px for track in outcome.tracks if track.missed_s == 0], np.float32).reshape(-1, 4)
+        played.frames.append(Seen(at_s, found.boxes, found.scores, turned, calls, watched, followed))
+        again.hear(
+            TracksUpdated(
+                camera="clip", seq=number, captured_at_ns=at_ns, published_at_ns=at_ns, width_px=size_px[0],
+                height_px=size_px[1], tracks=outcome.tracks,
+            )
+        )  # fmt: skip
+        watched = len(outcome.tracks)
         played.raised_s += [round(at_s, 2) for alert in outcome.alerts if alert.event == "raised"]
     return played

@@ -108,10 +108,11 @@ class SecondLookSettings(Settings):
 
     enabled: bool = Field(True, description="costs nothing while every track is seen")
     turns_deg: tuple[Literal[-90, 0, 90, 180], ...] = Field(
-        (90, -90), min_length=1, max_length=4, description="counter-clockwise turns to try; 0 only looks closer"
+        (90, -90, 180), min_length=1, max_length=4,
+        description="counter-clockwise turns to try; 180: who fell towards the camera; 0 only looks closer",
     )
     score_min: Unit = Field(0.4, description="boxes below are not believed; a track takes none weaker at another place")
-    calls_max: int = Field(2, ge=1, le=16, description="extra runs of the network on one frame at most")
+    calls_max: int = Field(3, ge=1, le=16, description="extra runs of the network on one frame at most")
 
 
 class DetectorSettings(StageSettings):

@@ -23,16 +23,20 @@ OVERLAP_MIN = 0.2
 CONFIDENT = 0.4
 REACH, STEP_PER_S, REACH_MAX = 0.4, 0.8, 1.0  # body lengths: half a person at once, then walking, and never more than one
 GROWTH = 2.5  # a person does not become so many times larger or smaller while out of sight
+FRAGMENT = 0.5  # an uncertain box of less than half the length is a head or a leg, and the person is not seen by it
 
 SAME = 0.5  # IoU above which two boxes show one person, the usual criterion of detection (PASCAL VOC)
+PART = 0.5  # a box of which so much lies in another's is a part of that person, or hidden behind
 EDGE = 0.02  # of the frame's width: a box so near to its side may be leaving it
 DOWN = frozenset({"falling", "fallen"})
 VISIBLE = 0.25  # keypoint score below which a keypoint is a guess
 LEAN = 0.5  # sideways part of the trunk's direction from which on a lean is believed: 30 degrees from vertical
 
 # A body of length 1 that topples about its feet lies within 1 to either side of them and, seen from above, up to 0.5 below
-# them; its middle was 0.5 above. The square of this side about the old middle shows all of it, with 0.2 to spare.
+# them; its middle was 0.5 above. The square of this side about the old middle shows all of it, with 0.2 to spare. Of somebody
+# known to lie there it need show only what half a turn about the middle covers, with a margin; that is fewer, larger pixels.
 REGION = 2.4
+REGION_LYING = 1.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Gap:
     box: Floats  # (4,) where the person was last seen
     body_px: float  # about the body's length
     leans_deg: int | None  # the turn that would set the trunk upright, if the skeleton leant when last seen
+    lies: bool = False  # was found at `box` by a second look of late
 
     @property
     def centre(self) -> Floats:
@@ -67,7 +72,7 @@ def may_have_left(track: Track, width_px: int) -> bool:
 
 
 def leaning(track: Track) -> int | None:
-    """The turn, 90 or -90, that sets the trunk of the last skeleton upright; None where it stood, or was not seen."""
+    """The turn, 90, -90 or 180, that sets the trunk of the last skeleton upright; None where it stood, or was not seen."""
     if len(track.keypoints_px) != 17:
         return None
     points = np.array(track.keypoints_px, np.float32)
@@ -75,28 +80,41 @@ def leaning(track: Track) -> int | None:
         return None
     x, y = points[[*SHOULDERS], :2].mean(axis=0) - points[[*HIPS], :2].mean(axis=0)
     if abs(x) <= LEAN * np.hypot(x, y):
-        return None
+        return 180 if y > 0 else None  # shoulders below the hips
     return 90 if x > 0 else -90  # a head on the right comes up by a turn counter-clockwise
 
 
-def unseen(tracks: Sequence[Track], since_s: float, boxes: Floats, scores: Floats) -> list[Track]:
-    """The tracks that none of the detections explains; each explains one track at most.
+def unseen(tracks: Sequence[Track], bodies_px: Floats, since_s: float, boxes: Floats, scores: Floats) -> list[int]:
+    """Indices of the tracks that none of the detections explains; each explains one track at most.
 
-    since_s: how much later than the tracks the detections are. Overlap comes first, then distance.
+    bodies_px: (len(tracks),) about the length of each body. since_s: how much later than the tracks the detections are. Overlap
+    comes first, then distance. Who is now behind somebody, or was a second track of that person, is not looked for, unless
+    the person fell: a helper must not end the search.
     """
+    everybody, people = set(range(len(tracks))), set(range(len(boxes)))
     if not tracks or not len(boxes):
-        return list(tracks)
+        return sorted(everybody)
     last = np.array([track.box_xyxy_px for track in tracks], np.float32)
+    certain = scores >= CONFIDENT
+    long = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)[None] >= FRAGMENT * (last[:, 2:] - last[:, :2]).max(axis=1)[:, None]
     overlaps = geometry.iou_matrix(last, boxes)
-    left = _assign(np.where(overlaps >= OVERLAP_MIN, 1.0 - overlaps, np.inf), set(range(len(tracks))), set(range(len(boxes))))
-    body = (last[:, 2:] - last[:, :2]).max(axis=1)
+    left = _assign(np.where((overlaps >= OVERLAP_MIN) & (certain | long), 1.0 - overlaps, np.inf), everybody, people)
     missed = np.array([max(track.missed_s, 0.0) for track in tracks]) + max(since_s, 0.0)
-    reach = np.minimum(REACH + STEP_PER_S * missed, REACH_MAX) * body
+    reach = np.minimum(REACH + STEP_PER_S * missed, REACH_MAX) * bodies_px
     apart = geometry.centre_size(last)[0][:, None] - geometry.centre_size(boxes)[0][None]
     distances = np.hypot(apart[..., 0], apart[..., 1]) / reach[:, None]
-    near = (distances <= 1.0) & fits(body[:, None], boxes[None]) & (scores >= CONFIDENT)
+    near = (distances <= 1.0) & fits(bodies_px[:, None], boxes[None]) & certain
     rows, _ = _assign(np.where(near, distances, np.inf), *left)
-    return [tracks[i] for i in sorted(rows)]
+    hidden = share_inside(last, boxes[certain]).max(axis=1, initial=0.0) >= PART
+    return sorted(i for i in rows if tracks[i].state in DOWN or not hidden[i])
+
+
+def share_inside(a: Floats, b: Floats) -> Floats:
+    """How much of each box of a (N, 4) lies in each of b (M, 4): (N, M) in 0..1."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.maximum(high - low, 0).prod(axis=2)
+    return np.asarray(common / np.maximum(geometry.area(a), 1.0)[:, None], np.float32)
 
 
 def fits(body_px: Floats | float, boxes: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -120,7 +138,7 @@ def _assign(cost: np.ndarray, rows: set[int], columns: set[int]) -> tuple[set[in
 
 def region_of(gap: Gap, size_px: tuple[int, int]) -> tuple[int, int, int, int]:
     """The window x0, y0, x1, y1 to look at, whole pixels of the frame, inside it; its sides are at least 1."""
-    half = REGION / 2 * gap.body_px
+    half = (REGION_LYING if gap.lies else REGION) / 2 * gap.body_px
     x, y = np.clip(gap.centre, 0, np.array(size_px, np.float32) - 1)
     x0, y0 = int(max(x - half, 0)), int(max(y - half, 0))
     return x0, y0, max(int(min(x + half, size_px[0])), x0 + 1), max(int(min(y + half, size_px[1])), y0 + 1)
@@ -148,10 +166,13 @@ def look(
 def choose(gap: Gap, boxes: Floats, scores: Floats, seen: Floats, score_min: float) -> int | None:
     """Index of the box that may be the person of the gap, the most certain one; None if there is none.
 
-    seen: (M, 4) people already found in this frame. The turned picture shows them too; what covers one of them is no news.
+    seen: (M, 4) people already found in this frame. The turned picture shows them too; what covers one of them, or is a part
+    of one, is no news. Of somebody known to lie there an uncertain box will do, as in tracking, if it covers the same place.
     """
     apart = geometry.centre_size(boxes)[0] - gap.centre
     near = np.hypot(apart[:, 0], apart[:, 1]) <= REACH_MAX * gap.body_px
     new = geometry.iou_matrix(boxes, seen).max(axis=1, initial=0.0) <= SAME
-    good = np.flatnonzero(near & new & fits(gap.body_px, boxes) & (scores >= score_min))
+    new &= share_inside(boxes, seen).max(axis=1, initial=0.0) < PART
+    same = (geometry.iou_matrix(boxes, gap.box[None])[:, 0] > SAME) & gap.lies
+    good = np.flatnonzero(near & new & fits(gap.body_px, boxes) & ((scores >= score_min) | same))
     return int(good[np.argmax(scores[good])]) if len(good) else None

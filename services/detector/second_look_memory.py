@@ -36,7 +36,7 @@ class Memory:
     body_px: float
     updated_ns: int
     turn_deg: int | None = None  # the last that worked
-    worked_ns: int | None = None  # when it did
+    certain_ns: int | None = None  # when it did last, with a certain box
     failed_deg: tuple[int, ...] = ()  # turns tried in vain since the last complete round
     wait_s: float = 0.0
     looked_ns: int | None = None
@@ -46,16 +46,18 @@ class Memory:
 
     def is_held(self, now_ns: int) -> bool:
         """Found by a turn of late: that is somebody who lies, and does not walk out of the frame."""
-        return self.worked_ns is not None and abs(now_ns - self.worked_ns) <= FRESH_S * 1e9
+        return self.certain_ns is not None and abs(now_ns - self.certain_ns) <= FRESH_S * 1e9
 
     def order(self, turns_deg: tuple[int, ...], leans_deg: int | None) -> list[int]:
         """The turns to try: the one that worked, else the one that the skeleton asks for; what failed just now comes last."""
         wanted = leans_deg if self.turn_deg is None else self.turn_deg
         return sorted(dict.fromkeys(turns_deg), key=lambda turn: (turn in self.failed_deg, turn != wanted))
 
-    def found(self, now_ns: int, turn_deg: int) -> None:
-        self.turn_deg, self.worked_ns, self.looked_ns = turn_deg, now_ns, now_ns
+    def found(self, now_ns: int, turn_deg: int, certain: bool) -> None:
+        self.turn_deg, self.looked_ns = turn_deg, now_ns
         self.failed_deg, self.wait_s = (), 0.0
+        if certain:
+            self.certain_ns = now_ns
 
     def failed(self, now_ns: int, tried_deg: list[int], turns_deg: tuple[int, ...]) -> None:
         """A complete round of turns in vain doubles the wait."""
@@ -125,13 +127,15 @@ class SecondLook:
             if abs(since_s) > FRESH_S:
                 return []
             tracks = [track for track in watched.tracks.tracks if track.track_id in watched.memories]
+            memories = [watched.memories[track.track_id] for track in tracks]
+            bodies_px = np.array([memory.body_px for memory in memories], np.float32)
             due: list[tuple[tuple[bool, int], Gap]] = []
-            for track in second_look.unseen(tracks, since_s, found.boxes, found.scores):
-                memory = watched.memories[track.track_id]
-                left = second_look.may_have_left(track, size_px[0]) and not memory.is_held(captured_at_ns)
-                if not left and memory.is_due(captured_at_ns):
+            for i in second_look.unseen(tracks, bodies_px, since_s, found.boxes, found.scores):
+                track, memory = tracks[i], memories[i]
+                lies = memory.is_held(captured_at_ns)
+                if memory.is_due(captured_at_ns) and (lies or not second_look.may_have_left(track, size_px[0])):
                     urgency = (track.state not in second_look.DOWN, memory.looked_ns or 0)
-                    due.append((urgency, _gap(track, memory)))
+                    due.append((urgency, _gap(track, memory, lies)))
             return [gap for _, gap in sorted(due, key=lambda pair: pair[0])]
 
     def search(
@@ -164,7 +168,7 @@ class SecondLook:
                 if best is not None:
                     again.append(Found(gap.track_id, boxes[best], float(scores[best]), turn_deg))
                     seen = np.concatenate([seen, boxes[best : best + 1]])
-                    memory.found(frame.captured_at_ns, turn_deg)
+                    memory.found(frame.captured_at_ns, turn_deg, bool(scores[best] >= settings.score_min))
                     break
             else:
                 memory.failed(frame.captured_at_ns, tried, settings.turns_deg)
@@ -206,5 +210,6 @@ def _remember(memory: Memory | None, track: Track, message: TracksUpdated) -> Me
     return memory
 
 
-def _gap(track: Track, memory: Memory) -> Gap:
-    return Gap(track.track_id, np.array(track.box_xyxy_px, np.float32), memory.body_px, second_look.leaning(track))
+def _gap(track: Track, memory: Memory, lies: bool) -> Gap:
+    box = np.array(track.box_xyxy_px, np.float32)
+    return Gap(track.track_id, box, memory.body_px, second_look.leaning(track), lies)

@@ -20,8 +20,8 @@ UPRIGHT = (280.0, 100.0, 360.0, 340.0)  # 240 px tall
 FLOOR = (200, 300, 440, 370)  # the same person, lying
 
 
-def gap(box: tuple[float, float, float, float] = UPRIGHT, body_px: float = 240.0, leans_deg: int | None = None) -> Gap:
-    return Gap(3, np.array(box, np.float32), body_px, leans_deg)
+def gap(box: tuple[float, float, float, float] = UPRIGHT, body_px: float = 240.0, *, lies: bool = False) -> Gap:
+    return Gap(3, np.array(box, np.float32), body_px, None, lies)
 
 
 @pytest.fixture(scope="module")
@@ -81,30 +81,53 @@ def test_the_window_shows_a_body_that_toppled_to_any_side():
     assert y1 >= feet_y + body / 2
 
 
+def unseen(tracks: list[Track], since_s: float, *boxes: tuple[float, float, float, float], score: float = 0.9) -> list[int]:
+    bodies = np.full(len(tracks), 240.0, np.float32)
+    return [tracks[i].track_id for i in second_look.unseen(tracks, bodies, since_s, *seen(*boxes, score=score))]
+
+
+def test_of_somebody_known_to_lie_there_the_window_shows_any_turn_of_the_body():
+    x0, y0, x1, y1 = second_look.region_of(gap((200, 200, 440, 260), lies=True), SIZE)
+    assert x0 <= 200 - 30
+    assert x1 >= 440 + 30
+    assert y0 <= 230 - 120
+    assert y1 >= 230 + 120
+
+
 def test_each_detection_explains_one_track_and_the_best_pair_comes_first():
-    stands, fell = track(1, (300, 100, 380, 340)), track(2, (310, 110, 390, 350))
-    left = second_look.unseen([fell, stands], 0.1, *seen((300, 100, 380, 340)))
-    assert [t.track_id for t in left] == [2]
+    stands, fell = track(1, (300, 100, 380, 340)), track(2, (310, 110, 390, 350), state="falling")
+    assert unseen([fell, stands], 0.1, (300, 100, 380, 340)) == [2]
 
 
 def test_a_certain_box_nearby_explains_a_track_and_a_weak_or_far_or_much_larger_one_does_not():
     person = track(1, UPRIGHT)
     beside = (370, 150, 450, 350)  # 90 px of 240 away, no overlap
-    assert second_look.unseen([person], 0.1, *seen(beside)) == []
-    assert second_look.unseen([person], 0.1, *seen(beside, score=0.3)) == [person]
-    assert second_look.unseen([person], 0.1, *seen((0, 100, 80, 340))) == [person]
-    assert second_look.unseen([person], 0.1, *seen((300, 200, 340, 240))) == [person]
+    assert unseen([person], 0.1, beside) == []
+    assert unseen([person], 0.1, beside, score=0.3) == [1]
+    assert unseen([person], 0.1, (0, 100, 80, 340)) == [1]
+    assert unseen([person], 0.1, (300, 200, 340, 240)) == [1]
 
 
 def test_who_was_missed_for_longer_may_be_farther_away_but_never_more_than_a_body_length():
     away = (480, 100, 560, 340)  # 200 px of 240
-    assert second_look.unseen([track(1, UPRIGHT)], 0.1, *seen(away)) != []
-    assert second_look.unseen([track(1, UPRIGHT, missed_s=0.6)], 0.1, *seen(away)) == []
-    assert second_look.unseen([track(1, UPRIGHT, missed_s=100.0)], 0.1, *seen((540, 100, 620, 340))) != []
+    assert unseen([track(1, UPRIGHT)], 0.1, away) == [1]
+    assert unseen([track(1, UPRIGHT, missed_s=0.6)], 0.1, away) == []
+    assert unseen([track(1, UPRIGHT, missed_s=100.0)], 0.1, (570, 100, 650, 340)) == [1]
 
 
-def test_a_weak_box_at_the_same_place_explains_a_track():
-    assert second_look.unseen([track(1, UPRIGHT)], 0.1, *seen(UPRIGHT, score=0.26)) == []
+def test_a_weak_box_at_the_same_place_explains_a_track_unless_it_shows_a_part_of_the_body_only():
+    assert unseen([track(1, UPRIGHT)], 0.1, UPRIGHT, score=0.26) == []
+    lying, head = (200, 300, 440, 370), (200, 300, 260, 370)
+    assert unseen([track(1, lying)], 0.1, head, score=0.3) == [1]
+    assert unseen([track(1, lying)], 0.1, head, score=0.5) == [], "a certain one is a change of shape"
+
+
+def test_who_is_behind_somebody_is_not_looked_for_unless_that_person_fell():
+    in_front = (250, 60, 400, 400)
+    behind = (270, 200, 340, 330)
+    assert unseen([track(1, in_front), track(2, behind)], 0.1, in_front) == []
+    assert unseen([track(1, in_front), track(2, behind, state="fallen")], 0.1, in_front) == [2]
+    assert unseen([track(1, in_front), track(2, (380, 200, 450, 330))], 0.1, in_front) == [2]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +148,7 @@ def test_who_touched_a_side_of_the_frame_may_have_left_unless_that_person_fell(b
 def test_a_skeleton_that_leant_says_which_turn_sets_it_upright():
     assert second_look.leaning(track(1, UPRIGHT, keypoints=skeleton(head=(400, 300), feet=(240, 320)))) == 90
     assert second_look.leaning(track(1, UPRIGHT, keypoints=skeleton(head=(240, 320), feet=(400, 300)))) == -90
+    assert second_look.leaning(track(1, UPRIGHT, keypoints=skeleton(head=(320, 340), feet=(330, 200)))) == 180
     assert second_look.leaning(track(1, UPRIGHT, keypoints=skeleton(head=(320, 100), feet=(330, 340)))) is None
 
 
@@ -166,4 +190,13 @@ def test_the_most_certain_new_box_near_the_gap_is_the_person():
     assert chosen([(0, 20, 90, 60)], [0.9]) is None, "too far"
     assert chosen([(300, 200, 330, 260)], [0.9]) is None, "too small"
     assert chosen([floor], [0.9], already=(205, 290, 445, 370)) is None, "somebody else, seen by the first look"
+    assert chosen([(250, 120, 400, 200)], [0.9], already=(240, 100, 340, 340)) is None, "the better part of somebody seen"
     assert chosen([floor], [0.9], already=(150, 150, 230, 370)) == 0, "who kneels beside"
+
+
+def test_an_uncertain_box_will_do_for_somebody_known_to_lie_there():
+    floor, nobody = np.array([(200, 290, 440, 370)], np.float32), np.zeros((0, 4), np.float32)
+    weak = np.array([0.3], np.float32)
+    assert second_look.choose(gap((205, 290, 445, 370), lies=True), floor, weak, nobody, 0.4) == 0
+    assert second_look.choose(gap((205, 290, 445, 370)), floor, weak, nobody, 0.4) is None
+    assert second_look.choose(gap((280, 290, 520, 370), lies=True), floor, weak, nobody, 0.4) is None, "another place"
