@@ -23,16 +23,16 @@ from common.config import ConfigError, load
 from common.frames import StoreError, connect_store, shown, store_errors
 from common.manifest import ModelError
 from common.model_store import default_cache
-from common.runtimes import RUNTIMES, probe
+from common.runtimes import RUNTIMES, devices, formats, probe
 from common.runtimes import load as load_engine
+from common.runtimes.edgetpu_devices import list_edge_tpus
 from posebus.connection import make_bus
 from posebus.errors import SetupError
 from posebus.quiet import quiet_native
 
 Level = Literal["ok", "warn", "fail", "skip"]
 _CORE = ("posebus", "paho-mqtt", "msgspec", "msgpack", "numpy", "opencv-python-headless", "pydantic", "redis", "typer")
-_RUNTIME_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert"}
-_CORAL_USB = {("1a6e", "089a"), ("18d1", "9302")}  # before and after its firmware is loaded
+_RUNTIME_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai-edge-litert", "edgetpu": "pycoral"}
 _MIN_FREE_GB, _LOW_FREE_GB = 0.2, 1.0
 
 
@@ -62,58 +62,84 @@ def python() -> Iterator[Finding]:
         yield Finding("packages", "fail", f"missing: {', '.join(missing)}", "pip install posebus")
 
 
-def runtimes() -> Iterator[Finding]:
-    """Which runtimes import, and whether a network that is here loads and runs in them."""
+def runtimes(root: Path = Path("/")) -> Iterator[Finding]:
+    """Which runtimes can run here, on what; whether a network that is here loads and runs in those of the CPU.
+
+    One that cannot is a warning where its accelerator is there, sysfs says. root: of the file system, for tests.
+    """
+    there = {"tensorrt": bool(_nvidia(root)), "edgetpu": bool(list_edge_tpus(root))}
     works = False
     for runtime in (name for name in RUNTIMES if name != "fake"):
         try:
             reason = probe(runtime)
         except ImportError as error:
-            reason = f"cannot be imported: {error}"
+            reason = f"cannot be imported: {error}; install it again"
         if reason is None:
-            finding = _load_in(runtime)
+            finding = _on_device(runtime) if runtime in there else _load_in(runtime)
             works = works or finding.level != "fail"
             yield finding
         else:
-            yield Finding(f"runtime {runtime}", "skip", reason)
+            text, _, fix = reason.rpartition("; ")
+            yield Finding(f"runtime {runtime}", "warn" if there.get(runtime) else "skip", text or fix, fix if text else "")
     if not works:
         yield Finding("runtimes", "fail", "no inference runtime works here", "pip install 'posebus[tflite]'")
 
 
-def _load_in(runtime: str) -> Finding:
-    what = f"runtime {runtime}"
+def _version(runtime: str) -> str:
     try:
-        version = importlib.metadata.version(_RUNTIME_PACKAGES.get(runtime, runtime))
+        return importlib.metadata.version(_RUNTIME_PACKAGES.get(runtime, runtime))
     except importlib.metadata.PackageNotFoundError:
-        version = ""
-    artifact = next((a for a in list_artifacts() if runtime in a.formats and is_here(a)), None)
-    if artifact is None:
-        return Finding(what, "ok", f"{version} imports; no network of its format is here to try", "")
+        return "installed"
+
+
+def _on_device(runtime: str) -> Finding:
+    """Nothing is loaded: TensorRT would build for minutes, and an Edge TPU may be in use by a service."""
+    try:
+        found = ", ".join(devices(runtime))
+    except ModelError as error:
+        return Finding(f"runtime {runtime}", "warn", str(error), "see the finding on its device")
+    return Finding(f"runtime {runtime}", "ok", f"{_version(runtime)}, can use {found}")
+
+
+def _load_in(runtime: str) -> Finding:
+    what, version = f"runtime {runtime}", _version(runtime)
+    reads = formats(runtime)
+    artifact = next((a for a in list_artifacts() if set(reads) & set(a.formats) and is_here(a)), None)
     started = time.monotonic()
     try:
         with quiet_native():
+            version = f"{version}, can use {', '.join(devices(runtime))}"
+            if artifact is None:
+                return Finding(what, "ok", f"{version}; no network of its format is here to try")
             engine = load_engine(artifact, runtime=runtime)
     except ModelError as error:
         return Finding(what, "fail", f"{version} does not load {artifact}: {error}", "install the runtime again")
     device = engine.device
     engine.close()
-    return Finding(what, "ok", f"{version} runs {artifact} on {device}, loaded in {time.monotonic() - started:.1f} s")
+    return Finding(what, "ok", f"{version}; runs {artifact} on {device}, loaded in {time.monotonic() - started:.1f} s")
 
 
 def accelerators(root: Path = Path("/")) -> Iterator[Finding]:
-    """NVIDIA and Coral devices that this machine shows. root: for tests."""
-    nodes = [str(path) for path in sorted((root / "dev").glob("nvhost-gpu*")) + sorted((root / "dev").glob("nvidia[0-9]*"))]
-    gpu = _nvidia_smi()
-    if gpu or nodes:
-        yield Finding("nvidia", "ok", gpu or f"devices {', '.join(nodes)}")
+    """NVIDIA and Coral devices that this machine shows, and what keeps them from being used. root: for tests."""
+    nvidia = _nvidia(root)
+    yield Finding("nvidia", "ok" if nvidia else "skip", nvidia or "no NVIDIA device")
+    coral = list_edge_tpus(root)
+    problems = [f"{tpu.name}: {tpu.problem}" for tpu in coral if tpu.problem is not None]
+    text = ", ".join(f"{tpu.name} ({tpu.what})" for tpu in coral)
+    if problems:
+        yield Finding("coral", "warn", text, "; ".join(problems))
     else:
-        yield Finding("nvidia", "skip", "no NVIDIA device")
-    coral = [str(path) for path in sorted((root / "dev").glob("apex_*"))]
-    for vendor in sorted((root / "sys/bus/usb/devices").glob("*/idVendor")):
-        ids = (_read(vendor), _read(vendor.with_name("idProduct")))
-        if ids in _CORAL_USB:
-            coral.append(f"USB {':'.join(ids)}")
-    yield Finding("coral", "ok" if coral else "skip", ", ".join(coral) or "no Edge TPU")
+        yield Finding("coral", "ok" if coral else "skip", text or "no Edge TPU")
+
+
+def _nvidia(root: Path) -> str:
+    """What there is of NVIDIA; empty: nothing."""
+    jetson = _read(root / "proc/device-tree/model").strip("\0")
+    nodes = [str(path) for path in sorted((root / "dev").glob("nvhost-gpu*")) + sorted((root / "dev").glob("nvidia[0-9]*"))]
+    if root == Path("/") and (gpu := _nvidia_smi()):
+        nodes = [gpu]
+    parts = ([jetson] if "jetson" in jetson.lower() else []) + ([", ".join(nodes)] if nodes else [])
+    return ": ".join(parts)
 
 
 def _nvidia_smi() -> str:

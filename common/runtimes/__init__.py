@@ -11,12 +11,12 @@ from common.artifact import Artifact
 from common.manifest import ArtifactError, ModelError, Task
 from common.runtimes.base import Engine, EngineBase, Request, RuntimeUnavailable
 
-__all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "load", "probe"]
+__all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "devices", "formats", "load", "probe"]
 
 log = logging.getLogger(__name__)
 
-# Each module has FORMATS that it reads, best first, `probe() -> reason it cannot run here or None`, and
-# `load(Request) -> EngineBase`.
+# Each module has FORMATS that it reads, best first, `probe() -> reason it cannot run here or None`, as "reason; fix",
+# `devices() -> names that it takes here`, and `load(Request) -> EngineBase`.
 RUNTIMES: dict[str, str] = {
     "tensorrt": "common.runtimes.tensorrt",
     "edgetpu": "common.runtimes.edgetpu",
@@ -25,10 +25,10 @@ RUNTIMES: dict[str, str] = {
     "tflite": "common.runtimes.tflite",
     "fake": "common.runtimes.fake",
 }
-# What `auto` tries, in this order: accelerators, which probe() lets through only where the device answers, then the CPU, fastest
-# first. Measured with one thread on a CPU with AVX-512 and bf16, time relative to ONNX Runtime: YOLOX-nano at 416: OpenVINO
-# 0.93, TFLite 1.65; RTMDet-nano at 320: OpenVINO 0.88. OpenVINO owes that to bf16 (in float32 it takes 1.2 times as long as ONNX
-# Runtime), which moves boxes by up to half a pixel, so it comes first for its own files only.
+# What `auto` tries, in this order: accelerators, which probe() lets through only where the device answers, then the CPU,
+# fastest first. Measured with one thread on a CPU with AVX-512 and bf16, time relative to ONNX Runtime: YOLOX-nano at 416:
+# OpenVINO 0.93, TFLite 1.65; RTMDet-nano at 320: OpenVINO 0.88. OpenVINO owes that to bf16, which moves boxes by up to half a
+# pixel (in float32 it takes 1.2 times as long as ONNX Runtime), so it comes first for its own files only.
 AUTO: tuple[tuple[str, str], ...] = (
     ("tensorrt", "onnx"),
     ("edgetpu", "edgetpu"),
@@ -76,6 +76,18 @@ def probe(runtime: str) -> str | None:
     """Why the runtime cannot be used here, with the fix; None: it can."""
     reason: str | None = importlib.import_module(RUNTIMES[runtime]).probe()
     return reason
+
+
+def devices(runtime: str) -> list[str]:
+    """What the runtime can run on here, as `device` names it, with what is known of it; it must have passed `probe`."""
+    found: list[str] = importlib.import_module(RUNTIMES[runtime]).devices()
+    return found
+
+
+def formats(runtime: str) -> tuple[str, ...]:
+    """Formats that the runtime reads, best first."""
+    found: tuple[str, ...] = importlib.import_module(RUNTIMES[runtime]).FORMATS
+    return found
 
 
 def default_size(artifact: Artifact, task: Task) -> tuple[int, int]:

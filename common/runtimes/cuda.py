@@ -25,7 +25,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("OUT_OF_MEMORY", "out of memory"), "the GPU's memory is full; free some, choose a smaller model, or run fewer services"),
     (
         ("NO_DEVICE", "INVALID_DEVICE", "no CUDA-capable device", "invalid device ordinal"),
-        "there is no such GPU; check `nvidia-smi` (PC) or /dev/nvhost-gpu (Jetson); in a container use the NVIDIA runtime",
+        "there is no such GPU; check `nvidia-smi` (PC) or /dev/nvhost-gpu (Jetson), and in a container use the NVIDIA runtime",
     ),
     (
         ("DRIVER_MISMATCH", "INSUFFICIENT_DRIVER", "driver combination", "driver version is insufficient", "STUB_LIBRARY"),
@@ -33,13 +33,13 @@ _MEANINGS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("libcuda", "DynamicLibNotFound", "driver library"),
-        "the NVIDIA driver is not installed, or not visible in this container; install it, or use the NVIDIA runtime",
+        "the NVIDIA driver is not installed, or not visible in this container; install it, or use its runtime",
     ),
     (
         ("LAUNCH_FAILED", "ILLEGAL_ADDRESS", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "DEINITIALIZED", "LAUNCH_TIMEOUT",
          "unspecified launch failure", "illegal memory access", "uncorrectable ECC", "HARDWARE_STACK_ERROR",
          "launch timed out", "unspecified driver error"),
-        "the GPU was lost and this process cannot use it any more; restart the service; if it comes back, check `dmesg`",
+        "the GPU was lost and this process cannot use it any more; restart the service, and if it comes back, check `dmesg`",
     ),
 )  # fmt: skip
 

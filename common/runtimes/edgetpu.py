@@ -55,6 +55,10 @@ def probe() -> str | None:
     return None
 
 
+def devices() -> list[str]:
+    return [f"{tpu.name} ({tpu.what})" for tpu in list_edge_tpus() if tpu.problem is None]
+
+
 def load(request: Request) -> EngineBase:
     content = request.path("edgetpu").read_bytes()
     return EdgetpuEngine(request, content, lambda: candidates(request.device, list_edge_tpus()), open_interpreter)

@@ -14,10 +14,10 @@ USB_IDS = {("1a6e", "089a"), ("18d1", "9302")}  # before and after the first use
 PCI_ID = ("0x1ac1", "0x089a")
 _USB_FIX = (
     "add the user to the group plugdev (`sudo usermod -aG plugdev $USER`, then log in again) and install the udev rule of "
-    "libedgetpu1-std; in a container pass --device /dev/bus/usb"
+    "libedgetpu1-std, and in a container pass --device /dev/bus/usb"
 )
 _PCI_FIX = (
-    'add the user to the group apex, with the udev rule SUBSYSTEM=="apex", MODE="0660", GROUP="apex"; in a container pass '
+    'add the user to the group apex, with the udev rule SUBSYSTEM=="apex", MODE="0660", GROUP="apex", and in a container pass '
     "--device {node}"
 )
 _DRIVER_FIX = "install its kernel driver (`sudo apt install gasket-dkms`) and restart; /dev/apex_0 then exists"

@@ -33,6 +33,10 @@ def probe() -> None:
     """Always there."""
 
 
+def devices() -> list[str]:
+    return ["cpu"]
+
+
 def load(request: Request) -> EngineBase:
     return FakeEngine(request, bright_people, sleep_s=parse_sleep(request.device))
 

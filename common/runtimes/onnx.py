@@ -17,7 +17,15 @@ from common.manifest import ModelError
 from common.model_store import default_cache
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, by_picture, pixel_table, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
-from common.runtimes.onnx_providers import BATCH_MAX, TENSORRT, Provider, choose, open_session, tensorrt_options
+from common.runtimes.onnx_providers import (
+    BATCH_MAX,
+    TENSORRT,
+    Provider,
+    choose,
+    device_names,
+    open_session,
+    tensorrt_options,
+)
 
 FORMATS = ("onnx",)
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16", "tensor(float)": "float32"}
@@ -27,6 +35,12 @@ def probe() -> str | None:
     if importlib.util.find_spec("onnxruntime") is not None:
         return None
     return "onnxruntime is not installed; run `pip install posebus[onnx]`"
+
+
+def devices() -> list[str]:
+    import onnxruntime
+
+    return device_names(onnxruntime.get_available_providers())
 
 
 def load(request: Request) -> EngineBase:

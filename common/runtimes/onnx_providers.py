@@ -23,6 +23,12 @@ class Provider:
     options: dict[str, str] = field(default_factory=dict)
 
 
+def device_names(available: list[str]) -> list[str]:
+    """What `device` may say for these providers."""
+    names = {CUDA: "gpu", TENSORRT: "tensorrt", OPENVINO: "openvino", CPU: "cpu"}
+    return [names[provider] for provider in available if provider in names]
+
+
 def choose(device: str, available: list[str]) -> Provider:
     """The provider for a device name.
 

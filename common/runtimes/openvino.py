@@ -24,6 +24,14 @@ def probe() -> str | None:
     return "openvino is not installed; run `pip install posebus[openvino]`"
 
 
+def devices() -> list[str]:
+    import openvino
+
+    core = openvino.Core()
+    names = {name: name.lower().replace(".", ":") for name in core.available_devices}
+    return [f"{ours} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name, ours in names.items()]
+
+
 def load(request: Request) -> EngineBase:
     import openvino
 

@@ -50,6 +50,12 @@ def probe() -> str | None:
     return check_version(str(getattr(trt, "__version__", "0"))) or probe_cuda()
 
 
+def devices() -> list[str]:
+    cuda = open_cuda(0, *import_bindings())
+    _let_go(cuda)
+    return [f"gpu:0 ({cuda.name}, compute capability {'.'.join(map(str, cuda.capability))})"]
+
+
 def check_version(version: str) -> str | None:
     """Why that TensorRT is too old; None: it is not."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -32,6 +32,10 @@ def probe() -> str | None:
     return "neither ai-edge-litert nor tflite-runtime is installed; run `pip install posebus[tflite]`"
 
 
+def devices() -> list[str]:
+    return ["cpu"]
+
+
 def load(request: Request) -> EngineBase:
     if request.device not in ("auto", "cpu"):
         raise RuntimeUnavailable(f"runtime 'tflite' has no device {request.device!r}; choose auto or cpu")

@@ -10,14 +10,16 @@ import pytest
 
 from posebus import checks
 from posebus.checks import Finding
+from posebus.checks import runtimes as all_runtimes
 from tests import parts
 from tests.conftest import Stores
+from tests.model_parts import tiny_artifact
 from tests.posebus.conftest import Command
 
 
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading a network is tested with the runtimes."""
+    """The command is tested without loading networks; `all_runtimes` is tested by itself."""
     monkeypatch.setattr(checks, "runtimes", lambda: iter([Finding("runtimes", "skip", "not tested here")]))
 
 
@@ -100,23 +102,101 @@ def test_a_cache_that_cannot_be_written_fails(posebus: Command, tmp_path: Path, 
     assert "POSEBUS_CACHE" in findings(done.out)["cache"]["fix"]
 
 
-def test_accelerators_are_found_by_their_device_files(tmp_path: Path) -> None:
-    usb = tmp_path / "sys/bus/usb/devices/1-2"
+def add_stick(root: Path) -> None:
+    usb = root / "sys/bus/usb/devices/1-2"
     usb.mkdir(parents=True)
     (usb / "idVendor").write_text("18d1\n")
     (usb / "idProduct").write_text("9302\n")
+
+
+def test_accelerators_are_found_by_their_device_files(tmp_path: Path) -> None:
+    add_stick(tmp_path)
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/apex_0").touch()
     (tmp_path / "dev/nvhost-gpu").touch()
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_text("NVIDIA Jetson Orin Nano Developer Kit\0")
     found = {finding.what: finding for finding in checks.accelerators(tmp_path)}
     assert found["nvidia"].level == "ok"
-    assert "USB 18d1:9302" in found["coral"].text
+    assert found["nvidia"].text == f"NVIDIA Jetson Orin Nano Developer Kit: {tmp_path}/dev/nvhost-gpu"
+    assert found["coral"].level == "ok"
+    assert "usb:0 (USB 18d1:9302)" in found["coral"].text
     assert "apex_0" in found["coral"].text
 
 
-def test_a_machine_without_accelerators_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_nvidia_smi", lambda: "")
+def test_an_accelerator_that_cannot_be_used_is_a_warning_with_its_fix(tmp_path: Path) -> None:
+    card = tmp_path / "sys/bus/pci/devices/0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text("0x1ac1\n")
+    (card / "device").write_text("0x089a\n")
+    coral = {finding.what: finding for finding in checks.accelerators(tmp_path)}["coral"]
+    assert coral.level == "warn"
+    assert coral.text == "pci:0 (PCI 0000:01:00.0)"
+    assert "sudo apt install gasket-dkms" in coral.fix
+
+
+def test_a_machine_without_accelerators_has_none(tmp_path: Path) -> None:
     assert {finding.level for finding in checks.accelerators(tmp_path)} == {"skip"}
+
+
+def of_runtimes(root: Path) -> dict[str, Finding]:
+    return {finding.what: finding for finding in all_runtimes(root)}
+
+
+@pytest.fixture
+def _one_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The zoo has one tiny ONNX network."""
+    artifact = tiny_artifact(tmp_path / "tiny", "onnx")
+    monkeypatch.setattr(checks, "list_artifacts", lambda: [artifact])
+
+
+@pytest.mark.usefixtures("_one_network")
+def test_runtimes_say_what_they_can_use_and_run_what_is_here(tmp_path: Path) -> None:
+    found = of_runtimes(tmp_path)
+    assert found["runtime onnx"].level == "ok"
+    assert "can use cpu; runs tiny-onnx 1 on cpu, loaded in" in found["runtime onnx"].text
+    assert "; runs tiny-onnx 1 on cpu" in found["runtime openvino"].text
+    assert found["runtime tflite"].text.endswith("can use cpu; no network of its format is here to try")
+    assert "runtimes" not in found
+
+
+@pytest.mark.usefixtures("_one_network")
+def test_a_runtime_that_is_missing_is_skipped_with_its_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "probe", lambda runtime: "x is not installed (a; b); run `pip install x`")
+    found = of_runtimes(tmp_path)
+    assert {finding.level for what, finding in found.items() if what != "runtimes"} == {"skip"}
+    assert found["runtime tensorrt"].text == "x is not installed (a; b)"
+    assert found["runtime tensorrt"].fix == "run `pip install x`"
+    assert found["runtimes"].level == "fail"
+
+
+@pytest.mark.usefixtures("_one_network")
+def test_a_runtime_that_is_missing_though_its_device_is_there_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"edgetpu": "no library; install it", "tensorrt": "no tensorrt; install it"}
+    monkeypatch.setattr(checks, "probe", reasons.get)
+    add_stick(tmp_path)
+    found = of_runtimes(tmp_path)
+    assert (found["runtime edgetpu"].level, found["runtime edgetpu"].fix) == ("warn", "install it")
+    assert found["runtime tensorrt"].level == "skip"
+
+
+@pytest.mark.usefixtures("_one_network")
+def test_an_accelerators_runtime_is_not_tried_but_names_its_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "probe", lambda runtime: None if runtime == "edgetpu" else "not here; fix it")
+    monkeypatch.setattr(checks, "devices", lambda runtime: ["usb:0 (USB 18d1:9302)"])
+    found = of_runtimes(tmp_path)["runtime edgetpu"]
+    assert found.level == "ok"
+    assert found.text.endswith("can use usb:0 (USB 18d1:9302)")
+
+
+@pytest.mark.usefixtures("_one_network")
+def test_a_network_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "tiny/tiny.onnx").write_bytes(b"garbage")
+    found = of_runtimes(tmp_path)["runtime onnx"]
+    assert found.level == "fail"
+    assert "does not load tiny-onnx 1: " in found.text
 
 
 def test_the_table_for_people_counts_the_findings(posebus: Command) -> None:
