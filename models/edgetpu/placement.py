@@ -65,14 +65,16 @@ class OpPlacement:
 class Placement:
     """The placement of a whole file.
 
-    refused: why the compiler would refuse the whole file, if it would; runs: Edge TPU runs that are compiled;
-    possible_runs: those that there would be with `-a`; transferred_bytes: tensors that cross the bus at each inference.
+    refused: why the compiler would refuse the whole file, if it would; cut: the first operator that falls off behind the
+    device's run, and so strands what follows; runs: Edge TPU runs that are compiled; possible_runs: those that there would be
+    with `-a`; transferred_bytes: tensors that cross the bus at each inference.
     """
 
     path: Path
     model: Model
     ops: tuple[OpPlacement, ...]
     refused: str | None
+    cut: OpPlacement | None
     runs: int
     possible_runs: int
     transferred_bytes: int
@@ -92,7 +94,7 @@ class Placement:
 
     @property
     def first_off(self) -> OpPlacement | None:
-        """The first operator that the device cannot run: what cuts the network. None if there is none."""
+        """The first operator of the file that the device cannot run. None if there is none."""
         return next((op for op in self.ops if not op.supported), None)
 
     @property
@@ -154,7 +156,17 @@ def place(model: Model, *, every_run: bool = False, bus: Bus = BUSES["usb3"], ho
     started = len({op.run for op in ops if op.run is not None})
     latency = estimate(_load(ops, transferred, started), bus, host)
     reason = refused.reason if refused else None
-    return Placement(model.path, model, tuple(ops), reason, started, possible, transferred, latency)
+    return Placement(model.path, model, tuple(ops), reason, _cut(ops), started, possible, transferred, latency)
+
+
+def _cut(ops: list[OpPlacement]) -> OpPlacement | None:
+    behind: set[int] = set()  # tensors that depend on what the device makes
+    for op in ops:
+        if op.subgraph == 0 and (op.placed or behind.intersection(op.op.inputs)):
+            if not op.supported:
+                return op
+            behind.update(op.op.outputs)
+    return None
 
 
 def _runs(graph: Subgraph, supported: list[bool]) -> list[list[int]]:

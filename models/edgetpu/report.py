@@ -9,14 +9,14 @@ from models.edgetpu.estimate import MIB, ROOM_BYTES, SRAM_BYTES
 from models.edgetpu.placement import OpPlacement, Placement
 
 METHOD = (
-    "estimate, no device was at hand: start + transfer + streamed parameters over the bus + multiply-accumulates at 30 % (depthwise "
-    "3 %) of 2e12/s + host operators; constants from coral.ai/docs/edgetpu/benchmarks; truth within a factor of 3 of it there"
-)  # fmt: skip
+    "estimate, no device was at hand: start + transfer + streamed parameters over the bus + multiply-accumulates at 30 % "
+    "(depthwise 3 %) of 2e12/s + host operators; constants from coral.ai/docs/edgetpu/benchmarks; bracket: a factor of 3"
+)
 
 
 def as_data(placement: Placement) -> dict[str, Any]:
     """Sizes in bytes, times in ms; `ops` in the order of the file."""
-    latency, first = placement.latency, placement.first_off
+    latency, first, cut = placement.latency, placement.first_off, placement.cut
     return {
         "target": "edgetpu",
         "file": str(placement.path),
@@ -26,6 +26,7 @@ def as_data(placement: Placement) -> dict[str, Any]:
         "refused": placement.refused,
         "compiled_already": placement.compiled,
         "first_off": _op(first) if first else None,
+        "cut": _op(cut) if cut else None,
         "runs": placement.runs,
         "possible_runs": placement.possible_runs,
         "parameters_bytes": placement.parameters_bytes,

@@ -35,6 +35,10 @@ def test_the_prediction_is_what_the_compiler_left_of_movenet(kit: Path) -> None:
 
     assert [described(original, op.op) for op in predicted.off] == [described(twin, op) for op in left]
     assert (predicted.placed, predicted.total, predicted.runs) == (98, 157, 1)
+    assert predicted.first_off is not None
+    assert predicted.cut is not None
+    # Its input is cast on the host; its decoding is what cuts it.
+    assert [(op.index, op.kind) for op in (predicted.first_off, predicted.cut)] == [(0, "CAST"), (89, "ARG_MAX")]
     (compiled,) = [op for op in twin.ops if op.custom == COMPILED_OP]
     crossing = {twin.tensors[index].shape for index in compiled.outputs}
     made = {original.tensors[index].shape for op in predicted.ops if op.placed for index in op.op.outputs
@@ -54,6 +58,7 @@ def test_a_float_network_runs_on_the_host(kit: Path) -> None:
     found = check_tflite(kit / "models" / "det" / "yolox_nano_float16_quantize.tflite")
     assert (found.placed, found.runs, found.fully_placed) == (0, 0, False)
     assert found.latency.device_ms == found.latency.start_ms == 0
+    assert found.cut is None
     assert found.first_off is not None
     assert "FLOAT32" in found.first_off.reason
 
@@ -156,6 +161,7 @@ def test_yolov3_tiny_stops_at_its_first_leaky_relu(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found.first_off is not None
     assert (found.first_off.index, found.first_off.kind, found.first_off.fix) == (2, "LEAKY_RELU", "use RELU or PRELU")
+    assert found.cut is found.first_off
 
 
 def test_yolov5n_without_its_decoding_is_fully_placed(tmp_path: Path) -> None:
