@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Cut = tuple[list[int], list[int], list[int], list[int], Image]  # low and high corner in the picture, both in the crop, the crop
 _FAR_PX = 1e6  # boxes further out are no pixels of anything
 PAD_VALUE = 114  # the grey that letterboxed detectors are trained with
 
@@ -98,7 +99,7 @@ def expand_to_aspect(boxes: Floats, aspect: float, padding: float = 1.25) -> Flo
     """
     centres, sizes = centre_size(boxes)
     width = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1] * aspect), 1.0) * padding
-    return boxes_of(centres, np.stack([width, width / aspect], axis=1))
+    return boxes_of(centres, width[:, None] * np.array([1, 1 / aspect], np.float32))
 
 
 def clip_boxes(boxes: Floats, width: float, height: float) -> Floats:
@@ -202,7 +203,8 @@ class Crops:
 
     def boxes_to_crop(self, boxes: Floats) -> Floats:
         """(N, 4) picture pixels -> each in its own crop's pixels."""
-        return np.asarray((boxes - np.tile(self.offset, 2)) / np.tile(self.scale, 2), np.float32)
+        corners = (boxes.reshape(-1, 2, 2) - self.offset[:, None]) / self.scale[:, None]
+        return np.asarray(corners, np.float32).reshape(-1, 4)
 
 
 def crop_matrices(scale: Floats, offset: Floats) -> Floats:
@@ -221,42 +223,45 @@ def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding
     which changes the scale by half a pixel in what is seen at most. People much larger than the crop are cut from a halved
     (quartered, ...) copy of the part of the picture that they are in, made once for all of them.
     """
-    shown = expand_to_aspect(np.clip(boxes, -_FAR_PX, _FAR_PX), out_wh[0] / out_wh[1], padding)
+    near = np.minimum(np.maximum(boxes, -_FAR_PX), _FAR_PX)
+    shown = expand_to_aspect(near, out_wh[0] / out_wh[1], padding)
     zoom = (shown[:, 2] - shown[:, 0]) / np.float32(out_wh[0])
-    levels = np.minimum(np.log2(np.maximum(zoom, 1)).astype(np.intp), _max_level(image))
-    shrink = np.exp2(levels, dtype=np.float32)[:, None]
-    low, high = np.floor(shown[:, :2] / shrink), np.ceil(shown[:, 2:] / shrink)  # (N, 2) in pixels of the halved copies
+    levels = np.minimum(np.frexp(np.maximum(zoom, 1))[1] - 1, _max_level(image))  # how often 2 goes into the zoom
+    shrink = np.ldexp(np.float32(1), levels)[:, None]
+    window = shown.reshape(-1, 2, 2) / shrink[:, None]  # (N, low and high, x and y) in pixels of the halved copies
+    low, high = np.floor(window[:, 0], out=window[:, 0]), np.ceil(window[:, 1], out=window[:, 1])
     step = (high - low) / np.array(out_wh, np.float32)
     limit = np.array(image.shape[1::-1]) >> levels[:, None]
-    from_px, to_px = np.clip(low, 0, limit), np.clip(high, 0, limit)
-    first, last = np.rint((from_px - low) / step), np.rint((to_px - low) / step)  # the part of the crop that shows the picture
-    seen = (last > first).all(axis=1)
-    step = np.where(seen[:, None], (to_px - from_px) / np.maximum(last - first, 1), step).astype(np.float32)
-    offset = np.where(seen[:, None], from_px - first * step, low).astype(np.float32)
+    source = np.minimum(np.maximum(window, 0), limit[:, None])  # what of it is picture
+    target = np.rint((source - low[:, None]) / step[:, None])  # and where in the crop that is, between whole pixels too
+    span = target[:, 1] - target[:, 0]
+    seen = span.min(axis=1, keepdims=True) > 0
+    step = np.where(seen, (source[:, 1] - source[:, 0]) / np.maximum(span, 1), step).astype(np.float32)
+    offset = np.where(seen, source[:, 0] - target[:, 0] * step, low).astype(np.float32)
     pixels = np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8)
-    pixels[~seen] = 0
-    sources = np.concatenate([from_px, to_px], axis=1).astype(np.intp)
-    targets = np.concatenate([first, last], axis=1).astype(np.intp)
-    for level in np.unique(levels[seen]).tolist():
-        own = np.flatnonzero(seen & (levels == level))
-        _cut_level(image, level, sources[own], targets[own], [pixels[i] for i in own])
+    cuts: dict[int, list[Cut]] = {}
+    for i, (from_px, to_px) in enumerate(zip(source.astype(np.intp).tolist(), target.astype(np.intp).tolist(), strict=True)):
+        if seen[i]:
+            cuts.setdefault(int(levels[i]), []).append((*from_px, *to_px, pixels[i]))
+        else:
+            pixels[i] = 0
+    for level, own in cuts.items():
+        _cut_level(image, level, own)
     return Crops(pixels, step * shrink, offset * shrink)
 
 
-def _cut_level(image: Image, level: int, sources: NDArray[np.intp], targets: NDArray[np.intp], outs: list[Image]) -> None:
-    """Resize windows (N, 4) of the picture halved `level` times into windows (N, 4) of the crops; the rest becomes black."""
-    if level:
-        left, top = sources[:, :2].min(axis=0).tolist()
-        right, bottom = sources[:, 2:].max(axis=0).tolist()
-        image = image[top << level : bottom << level, left << level : right << level]
-        sources = sources - np.array([left, top, left, top])
+def _cut_level(image: Image, level: int, cuts: list[Cut]) -> None:
+    """Resize windows of the picture halved `level` times into windows of the crops; the rest becomes black."""
+    left, top = min(cut[0][0] for cut in cuts), min(cut[0][1] for cut in cuts)
+    right, bottom = max(cut[1][0] for cut in cuts), max(cut[1][1] for cut in cuts)
+    image = image[top << level : bottom << level, left << level : right << level]
     for _ in range(level):
         image = halve(image)
-    windows = zip(sources.tolist(), targets.tolist(), outs, strict=True)
-    for (x0, y0, x1, y1), (left, top, right, bottom), out in windows:  # OpenCV has no batched resize
-        out[:top], out[bottom:], out[top:bottom, :left], out[top:bottom, right:] = 0, 0, 0, 0
-        size_px = right - left, bottom - top
-        cv2.resize(image[y0:y1, x0:x1], size_px, dst=out[top:bottom, left:right], interpolation=cv2.INTER_LINEAR)
+    for (x0, y0), (x1, y1), (u0, v0), (u1, v1), out in cuts:  # OpenCV has no batched resize; this is most of the time
+        if (u0, v0, u1, v1) != (0, 0, out.shape[1], out.shape[0]):
+            out[:v0], out[v1:], out[v0:v1, :u0], out[v0:v1, u1:] = 0, 0, 0, 0
+        inner = image[y0 - top : y1 - top, x0 - left : x1 - left]
+        cv2.resize(inner, (u1 - u0, v1 - v0), dst=out[v0:v1, u0:u1], interpolation=cv2.INTER_LINEAR)
 
 
 def _max_level(image: Image) -> int:

@@ -11,6 +11,19 @@ from services.pose.decoders.outputs import Indices, Maps
 
 TINY = np.float32(1e-10)  # what the logarithm takes for 0, as in the authors' code
 FLAT = np.float32(1e-6)  # determinants below are no peak
+ROWS = np.repeat([-1, 0, 1], 3)[:, None]  # of the 3 x 3 cells about a maximum, and their columns
+COLUMNS = np.tile([-1, 0, 1], 3)[:, None]
+# Derivatives as differences of those cells: first in x and y, second in xx, yy and xy.
+DIFFERENCES = np.array(
+    [
+        [0, 0, 0, -0.5, 0, 0.5, 0, 0, 0],
+        [0, -0.5, 0, 0, 0, 0, 0, 0.5, 0],
+        [0, 0, 0, 1, -2, 1, 0, 0, 0],
+        [0, 1, 0, 0, -2, 0, 0, 1, 0],
+        [0.25, 0, -0.25, 0, 0, 0, -0.25, 0, 0.25],
+    ],
+    np.float32,
+)
 
 
 def step(maps: Maps, cell: Indices) -> tuple[Floats, Floats]:
@@ -21,8 +34,7 @@ def step(maps: Maps, cell: Indices) -> tuple[Floats, Floats]:
     y, x = np.divmod(cell, maps.columns)
     inside = (x > 0) & (x < maps.columns - 1) & (y > 0) & (y < maps.rows - 1)
     centre = np.where(inside, cell, maps.columns + 1)
-    rows, columns = np.mgrid[-1:2, -1:2].reshape(2, 9, 1)
-    patch = maps.at(centre + rows * maps.columns + columns)  # (9, P)
+    patch = maps.at(centre + (ROWS * maps.columns + COLUMNS))  # (9, P)
     return _newton(patch, x, y, inside)
 
 
@@ -50,14 +62,12 @@ def blurred_step(maps: Maps, cell: Indices, kernel: int) -> tuple[Floats, Floats
 def _newton(patch: Floats, x: Indices, y: Indices, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """One step of Newton's method on the logarithm of the patch (9, P), which is written to."""
     with np.errstate(invalid="ignore"):  # inf - inf; its score is not finite either, and refused
-        np.log(np.maximum(patch, TINY, out=patch), out=patch)
-        nw, n, ne, w, c, e, sw, s, se = patch
-        dx, dy = (e - w) * np.float32(0.5), (s - n) * np.float32(0.5)
-        dxx, dyy = e + w - 2 * c, s + n - 2 * c
-        dxy = (se - sw - ne + nw) * np.float32(0.25)
+        dx, dy, dxx, dyy, dxy = DIFFERENCES @ np.log(np.maximum(patch, TINY, out=patch), out=patch)
         determinant = dxx * dyy - dxy * dxy
         peaked = inside & (determinant > FLAT)
         safe = np.where(peaked, determinant, np.float32(1))
-        step_x = np.where(peaked, np.clip((dxy * dy - dyy * dx) / safe, -1, 1), np.float32(0))
-        step_y = np.where(peaked, np.clip((dxy * dx - dxx * dy) / safe, -1, 1), np.float32(0))
+        step_x = np.where(peaked, (dxy * dy - dyy * dx) / safe, np.float32(0))
+        step_y = np.where(peaked, (dxy * dx - dxx * dy) / safe, np.float32(0))
+        np.minimum(np.maximum(step_x, -1, out=step_x), 1, out=step_x)
+        np.minimum(np.maximum(step_y, -1, out=step_y), 1, out=step_y)
     return np.asarray(x + step_x, np.float32), np.asarray(y + step_y, np.float32)
