@@ -1,8 +1,9 @@
 """NVIDIA's own parser and builder, from the package tensorrt-rtx: they need no GPU.
 
 TensorRT for RTX is a sibling of TensorRT: it has the same ONNX parser, but builds for desktop GPUs (SM75 to SM121), so a
-network that builds here is no proof for a Jetson, and one that does not may still build there. Run in a process of its own
-(`python -m models.tensorrt.rtx MODEL`): it is native code, and a crash or an endless build must not take the command along.
+network that builds here is no proof for a Jetson, and one that does not may still build there. It runs in a process of its
+own (`python -m models.tensorrt.rtx MODEL tensorrt_rtx`): it is native code, and a crash or an endless build must not take the
+command along.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def run(path: Path, timeout_s: float) -> dict[str, Any]:
     """
     if importlib.util.find_spec(PACKAGE) is None:
         return {"skipped": INSTALL}
-    command = [sys.executable, "-m", "models.tensorrt.rtx", str(path.resolve())]
+    command = [sys.executable, "-m", "models.tensorrt.rtx", str(path.resolve()), PACKAGE]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=variables, check=False)
@@ -48,12 +49,12 @@ def run(path: Path, timeout_s: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    print(json.dumps(inspect(Path(sys.argv[1]))))
+    print(json.dumps(inspect(Path(sys.argv[1]), sys.argv[2])))
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path, package: str = PACKAGE) -> dict[str, Any]:
     """As `run`, in this process."""
-    trt: Any = importlib.import_module(PACKAGE)
+    trt: Any = importlib.import_module(package)
     logger = _logger(trt)
     errors = _support(trt, logger, path)
     answer = {"version": trt.__version__, "supported": not errors, "errors": errors, "built": False, "plan_bytes": 0}

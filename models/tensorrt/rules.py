@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ INT32_MAX = 2**31 - 1
 
 def look_over(graph: OnnxGraph) -> list[Finding]:
     """All findings of the rules but those on quantisation; each once, where nodes of the same name share one."""
-    found = [*_opset(graph), *_inputs(graph), *_weights(graph)]
+    found = [*_opset(graph), *_inputs(graph), *_weights(graph), *_names(graph)]
     for node in every_node(graph.model.graph):
         found.extend(_operator(graph, node))
     return list(dict.fromkeys(found))
@@ -74,6 +75,15 @@ def _pixels(graph: OnnxGraph, name: str) -> Iterator[Finding]:
         yield error(title(node), text, "cast it to float first")
     if not others:
         yield note(name, f"uint8 input, cast at once: the table of TensorRT {NEW} allows it, that of {OLD} does not name it")
+
+
+def _names(graph: OnnxGraph) -> Iterator[Finding]:
+    """Two quantising operators of one name: the parser of TensorRT for RTX 1.7 refuses the second."""
+    names = Counter(node.name for node in graph.nodes if node.op_type in ("QuantizeLinear", "DequantizeLinear"))
+    for name, count in names.items():
+        if name and count > 1:
+            text = f"{count} quantising operators have this name; the parser refuses the second"
+            yield warning(name, text, "give each its own")
 
 
 def _weights(graph: OnnxGraph) -> Iterator[Finding]:

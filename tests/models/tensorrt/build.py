@@ -50,7 +50,7 @@ class Net:
         stored = self.constant(np.ones((depth, into, 3, 3)), np.int8)
         scales = self.constant(scale)
         zeros = self.constant(np.zeros(np.shape(scale)), np.int8)
-        return self.node("DequantizeLinear", stored, scales, zeros, name="weights/dq", axis=axis)
+        return self.node("DequantizeLinear", stored, scales, zeros, name=f"weights{len(self.nodes)}/dq", axis=axis)
 
     def model(self) -> Any:
         read = {name for node in self.nodes for name in node.input}

@@ -235,6 +235,17 @@ def test_a_quantised_bias_is_an_error(tmp_path: Path) -> None:
     assert (item.subject, item.fix) == ("DequantizeLinear 'bias/dq'", "leave biases in float")
 
 
+def twins() -> Net:
+    net = Net([1, 4, 16, 16])
+    for _ in range(2):
+        net.pair(net.input, name="same")
+    return net
+
+
+def test_quantising_operators_of_one_name_are_warned_of(tmp_path: Path) -> None:
+    assert [item.subject for item in check(twins(), tmp_path).findings] == ["same/q", "same/dq"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08\x07 no protobuf at all", b"PK\x03\x04"])
 def test_a_file_that_is_no_network_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
@@ -263,7 +274,7 @@ def test_a_parser_that_crashes_is_a_skip_with_its_reason(tmp_path: Path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(rtx, "PACKAGE", "broken_parser")
     answer = rtx.run(plain().write(tmp_path / "net.onnx"), 60)
-    assert "skipped" in answer
+    assert answer["skipped"].startswith("tensorrt-rtx ended with code 139")
 
 
 def test_the_tables_do_not_overlap() -> None:
@@ -312,6 +323,11 @@ def test_the_real_parser_asks_for_a_plugin(tmp_path: Path) -> None:
     (item,) = [item for item in check(net, tmp_path, parse=True).findings if item.by == PARSER]
     assert "Plugin not found" in item.text
     assert item.fix == "register a plugin, or rewrite it"
+
+
+@needs_rtx
+def test_the_real_parser_refuses_quantising_operators_of_one_name(tmp_path: Path) -> None:
+    assert not check(twins(), tmp_path, parse=True).parser["supported"]
 
 
 @needs_rtx
