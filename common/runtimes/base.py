@@ -119,12 +119,12 @@ class EngineBase(ABC):
     def warm_up(self) -> None:
         """Run once on a grey picture, so that the first real frame does not pay for lazy set-up; look at the answer.
 
-        Raises ModelError when an output has not one row a picture, as `run` promises.
+        Raises ArtifactError when an output has not one row a picture, as `run` promises.
         """
         width, height = self._size_px
         for name, values in self.run(np.full((1, height, width, 3), 114, np.uint8)).items():
             if values.ndim == 0 or len(values) != 1:
-                raise ModelError(
+                raise ArtifactError(
                     f"artifact {self._model!r}: for one picture the output {name!r} has the shape {values.shape}; its first "
                     "axis must be the picture: export the network so"
                 )

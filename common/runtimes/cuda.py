@@ -76,7 +76,7 @@ class Cuda(Protocol):
         ...
 
     def close(self) -> None:
-        """Free all buffers and the stream. May be called twice. The context is let go on leaving `active()`."""
+        """Free all buffers and the stream; may be called twice."""
         ...
 
 

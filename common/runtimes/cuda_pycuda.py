@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.runtimes.cuda import cuda_error
+
+
+@functools.cache
+def _primary_context(driver: Any, index: int) -> Any:
+    """The device's primary context, retained once a process and kept to its end.
+
+    pycuda's `detach` is no way back: it does nothing on another thread than the one that retained, and leaves the context
+    current on that one.
+    """
+    return driver.Device(index).retain_primary_context()
 
 
 class PycudaCuda:
@@ -29,30 +40,22 @@ class PycudaCuda:
             self.name: str = device.name()
             major, minor = device.compute_capability()
             self.capability = (int(major), int(minor))
-            self._context: Any = device.retain_primary_context()
+            self._context: Any = _primary_context(driver, index)
         self._device: list[Any] = []
         self._host: list[NDArray[np.uint8]] = []
-        try:
-            with self.active():
-                self._stream: Any = driver.Stream()
-        except Exception:
-            self._context.detach()
-            raise
+        with self.active():
+            self._stream: Any = driver.Stream()
         self.stream = int(self._stream.handle)
 
     @contextmanager
     def active(self) -> Iterator[None]:
         with self._errors("the GPU's context"):
-            context = self._context
-            context.push()
+            self._context.push()
         try:
             with self._errors("the GPU"):
                 yield
         finally:
             self._driver.Context.pop()
-            if self._stream_is_gone() and self._context is not None:
-                self._context = None
-                context.detach()
 
     def host(self, size: int) -> NDArray[np.uint8]:
         with self._errors(f"{size} bytes of pinned memory"):
@@ -87,9 +90,6 @@ class PycudaCuda:
             for array in self._host:
                 array.base.free()  # type: ignore[union-attr]  # pycuda's allocation, which the array looks at
         self._device, self._host, self._stream = [], [], None
-
-    def _stream_is_gone(self) -> bool:
-        return getattr(self, "_stream", self) is None
 
     @contextmanager
     def _errors(self, call: str) -> Iterator[None]:

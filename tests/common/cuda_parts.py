@@ -19,6 +19,12 @@ class PycudaMemoryError(Exception):
     pass
 
 
+class _Module(SimpleNamespace):
+    """A module is hashable."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
 def fake_pycuda(gpu: HostCuda, *, count: int = 1, refuse: str = "") -> Any:
     """pycuda.driver over a HostCuda. refuse: what init() fails with."""
     state = SimpleNamespace(retained=0, stack=[])
@@ -28,9 +34,6 @@ def fake_pycuda(gpu: HostCuda, *, count: int = 1, refuse: str = "") -> Any:
             manager = gpu.active()
             manager.__enter__()
             state.stack.append(manager)
-
-        def detach(self) -> None:
-            state.retained -= 1
 
     def pop() -> None:
         state.stack.pop().__exit__(None, None, None)
@@ -56,7 +59,7 @@ def fake_pycuda(gpu: HostCuda, *, count: int = 1, refuse: str = "") -> Any:
         return SimpleNamespace(name=lambda: gpu.name, compute_capability=lambda: gpu.capability, retain_primary_context=retain)
 
     device.count = lambda: count  # type: ignore[attr-defined]
-    return SimpleNamespace(
+    return _Module(
         Error=PycudaError, MemoryError=PycudaMemoryError, init=init, Device=device, Context=SimpleNamespace(pop=pop),
         Stream=lambda: SimpleNamespace(handle=gpu.stream, synchronize=gpu.synchronize), mem_alloc=mem_alloc,
         pagelocked_empty=pagelocked_empty, state=state,

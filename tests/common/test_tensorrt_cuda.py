@@ -30,9 +30,10 @@ def binding(request: pytest.FixtureRequest) -> str:
 
 def test_pycuda_comes_first_and_cuda_python_where_it_is_absent(monkeypatch):
     package, pycuda, new, old = type(sys)("package"), object(), object(), object()
-    install(monkeypatch, pycuda=package, pycuda__driver=pycuda, cuda=package, cuda__bindings=package, cuda__bindings__driver=new)
+    both = {"cuda": package, "cuda__bindings": package, "cuda__bindings__driver": new}
+    install(monkeypatch, pycuda=package, pycuda__driver=pycuda, **both)
     assert import_bindings() == ("pycuda", pycuda)
-    install(monkeypatch, cuda=package, cuda__bindings=package, cuda__bindings__driver=new)
+    install(monkeypatch, **both)
     assert import_bindings() == ("cuda-python", new)
     install(monkeypatch, cuda=package, cuda__cuda=old)  # before 12.3
     assert import_bindings() == ("cuda-python", old)
@@ -62,7 +63,7 @@ def test_bytes_go_there_and_back(binding):
         cuda.close()
 
 
-def test_the_primary_context_is_retained_once_and_let_go_at_the_end(binding):
+def test_the_primary_context_is_retained_once_not_once_a_frame(binding):
     driver = BINDINGS[binding](HostCuda())
     cuda = open_cuda(0, binding, driver)
     for _ in range(3):
@@ -72,9 +73,23 @@ def test_the_primary_context_is_retained_once_and_let_go_at_the_end(binding):
     with cuda.active():
         cuda.close()
         cuda.close()
-        assert driver.state.retained == 1  # still current
-    assert driver.state.retained == 0
     assert driver.state.stack == []
+
+
+def test_cuda_python_lets_the_context_go_when_it_is_no_longer_current():
+    driver = fake_cuda_python(HostCuda())
+    cuda = open_cuda(0, "cuda-python", driver)
+    with cuda.active():
+        cuda.close()
+        assert driver.state.retained == 1
+    assert driver.state.retained == 0
+
+
+def test_pycuda_retains_once_a_process_as_it_cannot_let_go_on_another_thread():
+    driver = fake_pycuda(HostCuda())
+    for _ in range(3):
+        open_cuda(0, "pycuda", driver)
+    assert driver.state.retained == 1
 
 
 def test_the_context_is_current_on_the_thread_that_works_and_nowhere_else(binding):
