@@ -143,8 +143,13 @@ def write_tiny_openvino(folder: Path) -> None:
     (folder / "source.onnx").unlink()
 
 
-def write_tiny_tflite(path: Path, *, quantised: bool = False, dynamic: bool = False, description: str = "") -> None:
-    """Adds 1 to float32 (1, 4, 6, 3); dynamic: any batch; quantised: int8, scale 0.25, zero point -60, unchanged."""
+def write_tiny_tflite(
+    path: Path, *, quantised: bool = False, dynamic: bool = False, description: str = "", second: str = ""
+) -> None:
+    """Adds 1 to float32 (1, 4, 6, 3); dynamic: any batch; quantised: int8, scale 0.25, zero point -60, unchanged.
+
+    second: name of a float output that lies before `answer` in the file and adds 1 to it.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -174,6 +179,12 @@ def write_tiny_tflite(path: Path, *, quantised: bool = False, dynamic: bool = Fa
     graph = schema.SubGraphT()
     graph.tensors = [tensor("image", [1, 4, 6, 3], 0), tensor("answer", [1, 4, 6, 3], 0), tensor("one", [1], 1)]
     graph.inputs, graph.outputs, graph.operators = [0], [1], [operator]
+    if second:
+        more = schema.OperatorT()
+        more.opcodeIndex, more.inputs, more.outputs = 0, [1, 2], [3]
+        more.builtinOptionsType, more.builtinOptions = operator.builtinOptionsType, schema.AddOptionsT()
+        graph.tensors.append(tensor(second, [1, 4, 6, 3], 0))
+        graph.outputs, graph.operators = [3, 1], [operator, more]
     model = schema.ModelT()
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
     model.buffers = [schema.BufferT(), constant]
