@@ -8,6 +8,7 @@ pixels as they are.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 
 from common.manifest import ModelError
 from common.model_store import default_cache
-from common.runtimes.base import Batch, EngineBase, Outputs, Request, by_picture, pixel_table, to_network
+from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, by_picture, pixel_table, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
 from common.runtimes.onnx_providers import (
     BATCH_MAX,
+    CPU,
+    CUDA,
     TENSORRT,
     Provider,
     choose,
@@ -26,6 +29,8 @@ from common.runtimes.onnx_providers import (
     open_session,
     tensorrt_options,
 )
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("onnx",)
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16", "tensor(float)": "float32"}
@@ -46,8 +51,22 @@ def devices() -> list[str]:
 def load(request: Request) -> EngineBase:
     import onnxruntime
 
-    provider = choose(request.device, onnxruntime.get_available_providers())
-    return OnnxEngine(request, request.path("onnx").read_bytes(), onnxruntime, provider)
+    return open_engine(request, onnxruntime)
+
+
+def open_engine(request: Request, ort: Any) -> EngineBase:
+    """The artifact's engine on the device asked for; ort: the module. `auto` takes the CPU where the GPU does not start."""
+    model = request.path("onnx").read_bytes()
+    provider = choose(request.device, ort.get_available_providers())
+    if provider.name in (CUDA, TENSORRT) and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # finds CUDA and cuDNN where pip has put them
+    try:
+        return OnnxEngine(request, model, ort, provider)
+    except RuntimeUnavailable as error:
+        if request.device != "auto" or provider.name == CPU:
+            raise
+        log.warning("event=device_passed_over model=%s device=%s reason=%s", request.artifact.name, provider.device, error)
+    return OnnxEngine(request, model, ort, choose("cpu", ort.get_available_providers()))
 
 
 class OnnxEngine(EngineBase):
@@ -86,7 +105,8 @@ class OnnxEngine(EngineBase):
         folder = (request.cache or default_cache()) / "onnx-tensorrt"
         folder.mkdir(parents=True, exist_ok=True)
         self._at_once = BATCH_MAX if self._input.batch else 1
-        return replace(provider, options={**provider.options, **tensorrt_options(found.name, found.shape, size, str(folder))})
+        more = tensorrt_options(found.name, found.shape, size, str(folder), half=request.precision != "float32")
+        return replace(provider, options={**provider.options, **more})
 
 
 def _options(ort: Any, threads: int) -> Any:

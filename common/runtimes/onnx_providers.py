@@ -86,8 +86,10 @@ def open_session(ort: Any, model: bytes, options: Any, provider: Provider) -> An
     return session
 
 
-def tensorrt_options(name: str, shape: tuple[int | None, ...], size: tuple[int, int, int, int], folder: str) -> dict[str, str]:
-    """Options of the TensorRT provider: half precision, engines kept in `folder`, one profile for batches of 1 to 8.
+def tensorrt_options(
+    name: str, shape: tuple[int | None, ...], size: tuple[int, int, int, int], folder: str, *, half: bool = True
+) -> dict[str, str]:
+    """Options of the TensorRT provider: precision, engines kept in `folder`, one profile for batches of 1 to 8.
 
     name, shape: of the input, None where dynamic; size: its shape for one picture, in the network's layout. Without a
     profile each new batch size builds another engine, in the middle of a run.
@@ -97,7 +99,7 @@ def tensorrt_options(name: str, shape: tuple[int | None, ...], size: tuple[int, 
         "trt_engine_cache_path": folder,
         "trt_timing_cache_enable": "True",
         "trt_timing_cache_path": folder,
-        "trt_fp16_enable": "True",
+        "trt_fp16_enable": str(half),
     }
     if None in shape:
         most = BATCH_MAX if shape[0] is None else 1

@@ -184,7 +184,10 @@ class TensorrtEngine(EngineBase):
             self._set_shape(values.shape)
             self._source.upload(values)
             self._logger.errors.clear()
+            self._allocator.error = None
             if not self._context.execute_async_v3(self._cuda.stream):
+                if self._allocator.error is not None:
+                    raise self._allocator.error
                 raise ModelError(f"TensorRT refused the inference: {'; '.join(self._logger.errors[-3:]) or 'no reason given'}")
             shapes = self._output_shapes()
             for name, shape in shapes.items():

@@ -63,9 +63,14 @@ def make_allocator(trt: Any, buffers: dict[str, Buffer]) -> Any:
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
             self.shapes: dict[str, tuple[int, ...]] = {}
+            self.error: Exception | None = None  # TensorRT only learns that there is no memory
 
         def reallocate_output(self, name: str, memory: int, size: int, alignment: int) -> int:
-            buffers[name].grow(size)
+            try:
+                buffers[name].grow(size)
+            except Exception as error:
+                self.error = error
+                return 0
             return buffers[name].address
 
         def reallocate_output_async(self, name: str, memory: int, size: int, alignment: int, stream: int) -> int:

@@ -66,6 +66,10 @@ class FakeTrt:
         return Runtime(self, logger)
 
 
+class NoMemory(Exception):
+    """An allocator answered with no address."""
+
+
 class Network:
     def __init__(self, flags: int) -> None:
         self.flags = flags
@@ -294,7 +298,12 @@ class Context:
                 target = gpu.view(self._target(output.name, value), value.nbytes)
                 target[:] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
 
-        gpu.enqueue(kernel)
+        try:
+            gpu.enqueue(kernel)
+            if self._allocators:
+                gpu.synchronize()  # sizes are known only after the kernels that find them
+        except NoMemory:
+            return False
         return True
 
     def _target(self, name: str, value: np.ndarray) -> int:
@@ -302,5 +311,7 @@ class Context:
             return self._addresses[name]
         allocator = self._allocators[name]
         address = allocator.reallocate_output_async(name, 0, value.nbytes, 256, 1)
+        if not address:
+            raise NoMemory
         allocator.notify_shape(name, value.shape)
         return int(address)

@@ -95,7 +95,10 @@ def any_size(folder: Path, *, multiple: int = 2) -> Artifact:
     folder.mkdir()
     shape = ["batch", "height", "width", 3]
     graph = helper.make_graph(
-        [helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT), helper.make_node("Add", ["real", "one"], ["answer"])],
+        [
+            helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["real", "one"], ["answer"]),
+        ],
         "sizes",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("answer", TensorProto.FLOAT, shape)],
@@ -159,6 +162,15 @@ def test_outputs_whose_size_depends_on_the_picture_come_whole(trt, tmp_path):
         np.testing.assert_array_equal(outputs["found"], [np.flatnonzero(planes > 200)])
         np.testing.assert_array_equal(outputs["most"], [planes.max()])
     assert outputs["found"].dtype == np.int64
+    assert engine.run(np.zeros((1, 4, 6, 3), np.uint8))["found"].shape == (1, 0)
+    engine.close()
+
+
+def test_a_gpu_that_fills_up_during_an_inference_says_so_and_goes_on_with_less(tmp_path):
+    gpu = HostCuda(memory=4 * 3 * 4 * 6 + 16 + 4 + 100)  # input, what is asked for first, and a little
+    engine = opened(bright_places(tmp_path / "places"), FakeTrt(gpu), tmp_path)
+    with pytest.raises(CudaError, match="OUT_OF_MEMORY: the GPU's memory is full"):
+        engine.run(np.full((1, 4, 6, 3), 255, np.uint8))
     assert engine.run(np.zeros((1, 4, 6, 3), np.uint8))["found"].shape == (1, 0)
     engine.close()
 

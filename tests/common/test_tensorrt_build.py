@@ -93,7 +93,7 @@ def quantised(tmp_path: Path) -> bytes:
     return (tmp_path / "net.onnx").read_bytes()
 
 
-@pytest.mark.parametrize(("version", "flags"), [("8.5.2", 1), ("8.6.1", 1), ("9.1.0", 1), ("10.0.1", 0), ("10.3.0", 0), ("11.1", 0)])
+@pytest.mark.parametrize(("version", "flags"), [("8.5.2", 1), ("8.6.1", 1), ("9.1.0", 1), ("10.3.0", 0), ("11.1.0", 0)])
 def test_explicit_batches_are_asked_for_where_they_are_not_the_only_way(version, flags, onnx):
     assert build(FakeTrt(HostCuda(), version), request(onnx)).network_flags == flags
 
