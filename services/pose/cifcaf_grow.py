@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,11 @@ MAX_TRIES = 256
 
 @dataclass(frozen=True)
 class Links:
-    """Scored cells of one association in one direction: starts and ends, sizes at the end, scores, (M,) each, pixels."""
+    """Scored cells of one association in one direction: starts (M,) each in x and y, and ends (M, 4): x, y, size, score."""
 
     from_x: Floats
     from_y: Floats
-    to_x: Floats
-    to_y: Floats
-    to_size: Floats
-    scores: Floats
+    ends: Floats
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,11 @@ def score_links(pairs: Pairs, fine: FineMap) -> Network:
         scores = pairs.confidences * fine.at(skeleton[pairs.fields, far], pairs.ends[:, far])
         good = np.flatnonzero(scores >= LINK_MIN)
         bounds = np.searchsorted(pairs.fields[good], np.arange(len(SKELETON) + 1))
-        start, end = pairs.ends[good, near], pairs.ends[good, far]
-        size, scores = pairs.sizes[good, far], scores[good]
+        starts = pairs.ends[good, near]
+        ends = np.column_stack([pairs.ends[good, far], pairs.sizes[good, far], scores[good]])
         for field, pair in enumerate(SKELETON):
             own = slice(bounds[field], bounds[field + 1])
-            network[pair[near]][pair[far]] = Links(
-                from_x=start[own, 0].copy(), from_y=start[own, 1].copy(), to_x=end[own, 0], to_y=end[own, 1],
-                to_size=size[own], scores=scores[own],
-            )  # fmt: skip
+            network[pair[near]][pair[far]] = Links(starts[own, 0].copy(), starts[own, 1].copy(), ends[own])
     return network
 
 
@@ -73,51 +68,41 @@ def follow(links: Links, joint: Joint, least_px: float) -> Joint | None:
     near = np.flatnonzero(square < 4 * width * width)
     if len(near) == 0:
         return None
-    fit = links.scores[near] * np.exp(square[near] / (-2 * width * width))
-    best = int(fit.argmax())
-    score = float(np.sqrt(fit[best] * joint.score))
+    rows = links.ends[near]
+    fit = rows[:, 3] * np.exp(square[near] / (-2 * width * width))
+    first = int(fit.argmax())
+    score = math.sqrt(float(fit[first]) * joint.score)
     if score < KEYPOINT_MIN:
         return None
-    x, y, size = links.to_x[near], links.to_y[near], links.to_size[near]
-    agree = max(float(size[best]), least_px)
-    weight = np.where((x - x[best]) ** 2 + (y - y[best]) ** 2 <= agree * agree, fit, 0)
-    weight /= weight.sum()
-    return Joint(float(weight @ x), float(weight @ y), float(weight @ size), score)
+    best = rows[first]
+    agree = max(float(best[2]), least_px)
+    weight = fit * ((rows[:, 0] - best[0]) ** 2 + (rows[:, 1] - best[1]) ** 2 <= agree * agree)
+    x, y, size, _ = (weight @ rows / weight.sum()).tolist()
+    return Joint(x, y, size, score)
 
 
-def connect(network: Network, start: int, end: int, joint: Joint, least_px: float) -> Joint | None:
-    """The keypoint `end` of the person whose keypoint `start` is `joint`.
-
-    None where there is none, or where the way back misses the joint by more than its size: then it is somebody else's.
-    """
-    found = follow(network[start][end], joint, least_px)
-    if found is None:
-        return None
+def leads_back(network: Network, start: int, end: int, joint: Joint, found: Joint, least_px: float) -> bool:
+    """Does the way back from keypoint `end` at `found` end at the joint, within its size? Else it is somebody else's."""
     back = follow(network[end][start], found, least_px)
-    limit = max(joint.size, least_px)
-    if back is None or (back.x - joint.x) ** 2 + (back.y - joint.y) ** 2 > limit * limit:
-        return None
-    return found
+    return back is not None and math.hypot(back.x - joint.x, back.y - joint.y) <= max(joint.size, least_px)
 
 
 def grow(network: Network, kind: int, seed: Joint, least_px: float) -> dict[int, Joint]:
     """One person: keypoint -> joint, begun at a seed; of all possible connections the most certain is always made first."""
     person = {kind: seed}
     frontier: list[tuple[float, int, int, Joint]] = []
-    newest: tuple[int, Joint] | None = (kind, seed)
+    newest: int | None = kind
     while newest is not None:
-        start, joint = newest
-        for end in network[start]:
-            if end not in person:
-                found = connect(network, start, end, joint, least_px)
-                if found is not None:
-                    heapq.heappush(frontier, (-found.score, end, start, found))
+        for end, links in network[newest].items():
+            found = None if end in person else follow(links, person[newest], least_px)
+            if found is not None:
+                heapq.heappush(frontier, (-found.score, end, newest, found))
         newest = None
         while frontier and newest is None:
-            _, end, _, found = heapq.heappop(frontier)
-            if end not in person:
+            _, end, start, found = heapq.heappop(frontier)
+            if end not in person and leads_back(network, start, end, person[start], found, least_px):
                 person[end] = found
-                newest = end, found
+                newest = end
     return person
 
 

@@ -124,8 +124,7 @@ def test_a_hidden_arm_is_not_borrowed_from_a_neighbour():
 
 
 def one_way(x: float, y: float, to_x: float, to_y: float, score: float) -> Links:
-    values = (x, y, to_x, to_y, 5.0, score)
-    return Links(*(np.array([value], np.float32) for value in values))
+    return Links(np.array([x], np.float32), np.array([y], np.float32), np.array([[to_x, to_y, 5.0, score]], np.float32))
 
 
 def test_the_most_certain_way_to_a_keypoint_is_taken_first():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.pose.cifcaf_fields import CELLS, NOISE, SKELETON, STEP_PX, FineMap, Points, read_fields, stride_of
-from services.pose.cifcaf_grow import LINK_MIN, Joint, follow, score_links
+from services.pose.cifcaf_grow import LINK_MIN, Joint, Links, follow, score_links
 from tests.services.cifcaf_parts import HEIGHT, STRIDE, WIDTH, fields, standing
 
 SIZE = WIDTH, HEIGHT
@@ -111,25 +111,25 @@ def test_association_scores_are_those_of_plain_loops():
                 if score >= LINK_MIN:
                     wanted.append((*pairs.ends[i, near], *pairs.ends[i, far], pairs.sizes[i, far], score))
             links = network[start][end]
-            got = [links.from_x, links.from_y, links.to_x, links.to_y, links.to_size, links.scores]
-            np.testing.assert_allclose(np.column_stack(got), np.array(wanted).reshape(-1, 6), rtol=1e-5)
+            got = np.column_stack([links.from_x, links.from_y, links.ends])
+            np.testing.assert_allclose(got, np.array(wanted).reshape(-1, 6), rtol=1e-5)
 
 
-def loop_follow(links, joint: Joint, least_px: float) -> tuple[float, float] | None:
+def loop_follow(links: Links, joint: Joint, least_px: float) -> tuple[float, float] | None:
     width = max(joint.size, least_px)
     best, fits = -1, []
-    for i in range(len(links.scores)):
+    for i, (_, _, _, score) in enumerate(links.ends):
         square = (links.from_x[i] - joint.x) ** 2 + (links.from_y[i] - joint.y) ** 2
-        fits.append(links.scores[i] * np.exp(-square / (2 * width**2)) if square < (2 * width) ** 2 else 0.0)
+        fits.append(score * np.exp(-square / (2 * width**2)) if square < (2 * width) ** 2 else 0.0)
         if fits[i] > 0 and (best < 0 or fits[i] > fits[best]):
             best = i
     if best < 0:
         return None
-    agree = max(links.to_size[best], least_px)
+    best_x, best_y, size, _ = links.ends[best]
     x = y = total = 0.0
-    for i, fit in enumerate(fits):
-        if np.hypot(links.to_x[i] - links.to_x[best], links.to_y[i] - links.to_y[best]) <= agree:
-            x, y, total = x + fit * links.to_x[i], y + fit * links.to_y[i], total + fit
+    for fit, (to_x, to_y, _, _) in zip(fits, links.ends, strict=True):
+        if np.hypot(to_x - best_x, to_y - best_y) <= max(size, least_px):
+            x, y, total = x + fit * to_x, y + fit * to_y, total + fit
     return x / total, y / total
 
 
