@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from models.convert.source import ConversionError
 
 Integers = Literal["int8", "uint8"]
+_ALIGNMENT = 16
 _ZERO_SHIFT = 128  # between the zero points of the same numbers as uint8 and as int8
 
 
@@ -35,19 +38,29 @@ def set_io(content: bytes, inputs: Sequence[str], outputs: Sequence[str], *, int
 
 
 def read(content: bytes) -> Any:
-    """The file as objects; raises ConversionError where it is none."""
+    """The file as objects, all weights in their buffers; raises ConversionError where it is none."""
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != b"TFL3":
         raise ConversionError("not a TFLite file: it does not have the identifier TFL3")
-    return schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
+    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # behind the flatbuffer, as the quantiser leaves shared ones: older readers know no such place
+            buffer.data = np.frombuffer(content, np.uint8, count=buffer.size, offset=buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def write(model: Any) -> bytes:
-    """Objects as a file."""
+    """Objects as a file, its weights at multiples of 16 bytes: the format demands it (schema.fbs), and kernels rely on it."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 20)
+    class Aligned(flatbuffers.Builder):  # type: ignore[misc]  # it has no types
+        def CreateNumpyVector(self, values: Any) -> int:  # noqa: N802  # its name
+            self.Prep(_ALIGNMENT, values.nbytes)
+            return int(super().CreateNumpyVector(values))
+
+    builder = Aligned(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 
