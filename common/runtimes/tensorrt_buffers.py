@@ -42,8 +42,9 @@ class Buffer:
     def grow(self, size: int) -> None:
         """Make room. The old memory stays until the engine is closed: sizes double, so that is at most as much again."""
         if size > self.size:
-            self.size = max(size, 2 * self.size)
-            self._host, self.address = self._cuda.host(self.size), self._cuda.device(self.size)
+            more = max(size, 2 * self.size)
+            address, host = self._cuda.device(more), self._cuda.host(more)  # either may fail: the old ones stay then
+            self._host, self.address, self.size = host, address, more
 
     def _bytes(self, shape: tuple[int, ...]) -> int:
         return math.prod(shape) * self._dtype.itemsize

@@ -169,8 +169,9 @@ def test_outputs_whose_size_depends_on_the_picture_come_whole(trt, tmp_path):
 def test_a_gpu_that_fills_up_during_an_inference_says_so_and_goes_on_with_less(tmp_path):
     gpu = HostCuda(memory=4 * 3 * 4 * 6 + 16 + 4 + 100)  # input, what is asked for first, and a little
     engine = opened(bright_places(tmp_path / "places"), FakeTrt(gpu), tmp_path)
-    with pytest.raises(CudaError, match="OUT_OF_MEMORY: the GPU's memory is full"):
-        engine.run(np.full((1, 4, 6, 3), 255, np.uint8))
+    for _ in range(2):
+        with pytest.raises(CudaError, match="OUT_OF_MEMORY: the GPU's memory is full"):
+            engine.run(np.full((1, 4, 6, 3), 255, np.uint8))
     assert engine.run(np.zeros((1, 4, 6, 3), np.uint8))["found"].shape == (1, 0)
     engine.close()
 
