@@ -11,12 +11,14 @@ from common.artifact import Artifact, find_artifact, is_here, list_artifacts, pu
 from common.config import DetectorSettings
 from common.manifest import ArtifactError
 from common.model_store import default_cache
-from posebus import models_bench, models_check, models_show
+from posebus import models_bench, models_check, models_convert, models_show
 
 app = typer.Typer(help="List, get, check and measure the networks.", no_args_is_help=True)
 app.command("show")(models_show.show)
 app.command("bench")(models_bench.bench)
 app.command("check")(models_check.check)
+app.command("convert")(models_convert.convert)
+app.command("compare")(models_convert.compare)
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="names or folders of artifacts", show_default=False)]
 

@@ -55,7 +55,7 @@ def write(model: Any) -> bytes:
     """Objects as a file, its weights at multiples of 16 bytes: the format demands it (schema.fbs), and kernels rely on it."""
     import flatbuffers
 
-    class Aligned(flatbuffers.Builder):  # type: ignore[misc]  # it has no types
+    class Aligned(flatbuffers.Builder):
         def CreateNumpyVector(self, values: Any) -> int:  # noqa: N802  # its name
             self.Prep(_ALIGNMENT, values.nbytes)
             return int(super().CreateNumpyVector(values))
