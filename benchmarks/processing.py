@@ -1,6 +1,6 @@
 """What surrounds the pose network of one frame with six people, ours against the per-person way, and against the network.
 
-    python -m benchmarks.processing [--turns 200] [--people 6]
+    python -m benchmarks.processing [--turns 20] [--people 6]
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ MANIFEST = "pp-tinypose-256x192"  # crops and normalisation are this one's
 ENGINES = (("pp-tinypose-256x192", "openvino"), ("movenet-multipose", "tflite"))  # the first that is to be had
 PER_PERSON, OURS, BY_TABLE = "per person", "ours", "ours, table"
 SAME_PX = 0.01
-WARM_UP = 5
+BLOCK = 10  # frames of one way in a row, the first of which does not count: it finds memory as the way before left it
 
 
 class Clock:
-    """Milliseconds by part, from one `split` to the next."""
+    """Milliseconds by part, from one `split` to the next; kept while `counts`."""
 
     def __init__(self) -> None:
         self.parts_ms: dict[str, list[float]] = {}
+        self.counts = True
         self._last = 0.0
 
     def begin(self) -> None:
@@ -47,11 +48,12 @@ class Clock:
 
     def split(self, part: str) -> None:
         now = time.perf_counter()
-        self.parts_ms.setdefault(part, []).append((now - self._last) * 1e3)
+        if self.counts:
+            self.parts_ms.setdefault(part, []).append((now - self._last) * 1e3)
         self._last = time.perf_counter()
 
     def medians(self) -> dict[str, float]:
-        return {part: median(values[WARM_UP:] or values) for part, values in self.parts_ms.items()}
+        return {part: median(values) for part, values in self.parts_ms.items()}
 
 
 class PerPerson:
@@ -103,7 +105,7 @@ class Ours:
 
 def main() -> int:
     parser = options("Crop, normalise and parse, against the per-person way and the pose network.")
-    parser.add_argument("--turns", type=int, default=200, metavar="N", help="frames for each way, in turn; medians count")
+    parser.add_argument("--turns", type=int, default=20, metavar="N", help=f"blocks of {BLOCK} frames of each way, in turn")
     parser.add_argument("--people", type=int, default=6, metavar="N")
     arguments = parser.parse_args()
     report = Report("processing", arguments)
@@ -119,7 +121,7 @@ def main() -> int:
         BY_TABLE: Ours(manifest, "heatmaps", layout="NCHW"),
         "ours, table, channels last": Ours(manifest, "heatmaps", layout="NHWC"),
     }
-    turns = 3 if arguments.quick else arguments.turns
+    turns = 2 if arguments.quick else arguments.turns
     report.data["settings"] = {
         "picture": f"{scene.name} as 1280x720", "size_px": list(FRAME_PX), "people": len(boxes), "turns": turns,
     }  # fmt: skip
@@ -129,9 +131,11 @@ def main() -> int:
     different_px = difference(image, boxes, maps, manifest)
     if different_px > SAME_PX:
         raise RuntimeError(f"both ways should find the same keypoints to {SAME_PX} px; they differ by {different_px:.3f} px")
-    for _ in range(turns + WARM_UP):
+    for _ in range(turns):
         for way in ways.values():  # in turn: what disturbs the machine meanwhile disturbs all alike
-            way.frame(image.copy(), boxes, engine.infer)  # as in a service: the frame just decoded, the network in between
+            for i in range(2 if arguments.quick else BLOCK):
+                way.clock.counts = i > 0
+                way.frame(image.copy(), boxes, engine.infer)  # as in a service: just decoded, and the network in between
     tell(report, {name: way.clock.medians() for name, way in ways.items()}, engine, different_px)
     return report.finish()
 
@@ -204,7 +208,7 @@ def tell(report: Report, parts_ms: dict[str, dict[str, float]], engine: Engine, 
          f"{total[name]:.2f}", f"{total[PER_PERSON] / total[name]:.1f}x", f"{total[name] / engine_ms:.1%}")
         for name, parts in parts_ms.items()
     ]  # fmt: skip
-    title = f"Milliseconds a frame (median of {settings['turns']}), {settings['people']} people, {settings['picture']}"
+    title = f"Milliseconds a frame (median), {settings['people']} people, {settings['picture']}"
     columns = ("way", "normalise", "crop", "parse", "all", "per person / this", f"of the engine's {engine_ms:.0f} ms")
     report.table(title, columns, rows)
     report.data["rows"] = [
