@@ -196,7 +196,23 @@ def by_picture(batch: Batch, infer: Callable[[Batch], Outputs], *, at_once: int 
 
 
 def stack(parts: list[Outputs]) -> Outputs:
-    """The outputs of single pictures as those of one batch."""
+    """The outputs of single pictures as those of one batch.
+
+    Where they differ in size, as detections after suppression in the graph do, the smaller end in zeros: boxes of score 0.
+    """
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    sizes = {array.shape[1:] for array in arrays}
+    if len(sizes) == 1:
+        return np.concatenate(arrays)
+    largest = tuple(max(axis) for axis in zip(*sizes, strict=True))
+    joined = np.zeros((sum(map(len, arrays)), *largest), arrays[0].dtype)
+    start = 0
+    for array in arrays:
+        joined[(slice(start, start + len(array)), *(slice(size) for size in array.shape[1:]))] = array
+        start += len(array)
+    return joined

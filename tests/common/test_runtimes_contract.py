@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from common.artifact import read_artifact
 from common.manifest import ArtifactError, InputSpec
 from common.runtimes import load
+from common.runtimes.base import stack
 from common.runtimes.contract import NetworkInput, check_network, sizes
-from tests.model_parts import SIZE, file_text, manifest_text, tiny_artifact, write_tiny_onnx
+from tests.model_parts import SIZE, file_text, manifest_text, pulled, tiny_artifact, write_tiny_onnx
 
 FIXED = InputSpec(width_px=96, height_px=128, layout="NCHW", dtype="float32", mean=(1, 2, 3), std=(1, 1, 1))
 RAW = InputSpec(width_px=96, height_px=128, layout="NHWC")
@@ -103,6 +105,31 @@ def test_an_output_without_a_row_a_picture_is_named_at_load(tmp_path):
     (tmp_path / "manifest.toml").write_text(text)
     with pytest.raises(ArtifactError, match=r"the output 'answer' has the shape \(\); its first axis must be the picture"):
         load(read_artifact(tmp_path), runtime="onnx")
+
+
+def test_outputs_of_different_sizes_are_filled_up_with_zeros():
+    parts = [{"dets": np.full((count, rows, 5), rows, np.float32), "labels": np.ones((count, rows), np.int64)}
+             for count, rows in ((1, 2), (2, 0), (1, 3))]  # fmt: skip
+    together = stack(parts)
+    assert together["dets"].shape == (4, 3, 5)
+    assert together["labels"].dtype == np.int64
+    assert together["labels"].tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0], [1, 1, 1]]
+    assert together["dets"][:, :, 4].tolist() == [[2, 2, 0], [0, 0, 0], [0, 0, 0], [3, 3, 3]]
+
+
+@pytest.mark.kit
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_detector_with_suppression_in_its_graph_takes_batches(runtime, kit):
+    artifact = pulled("rtmdet-nano")
+    batch = np.random.default_rng(5).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
+    batch[1] = 114
+    engine = load(artifact, runtime=runtime)
+    together = engine.run(batch)
+    for i, image in enumerate(batch):
+        alone = engine.run(image[None])["dets"]
+        np.testing.assert_array_equal(together["dets"][i, : alone.shape[1]], alone[0])
+        assert not together["dets"][i, alone.shape[1] :].any()
+    engine.close()
 
 
 def test_the_fake_runtime_takes_any_manifest(tmp_path):
