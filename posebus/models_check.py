@@ -146,6 +146,8 @@ def _show_placement(console: Console, placement: Placement, every_op: bool) -> N
     colour = "green" if placement.fully_placed else "red"
     console.print(f"[{colour}]{placement.placed} of {placement.total} operators on the Edge TPU[/], {placement.runs} run(s) of "
                   f"{placement.possible_runs} possible; {placement.macs / 1e6:.0f} M multiply-accumulates")  # fmt: skip
+    if placement.runtime:
+        console.print(f"needs the Edge TPU runtime {placement.runtime} or newer")
     if placement.refused:
         console.print(f"[red]the compiler would refuse this file[/]: {escape(placement.refused)}")
     low, high = placement.streamed_bytes
@@ -176,6 +178,11 @@ def _show_ops(console: Console, placement: Placement, every_op: bool) -> None:
             console.print(f"... and {len(chosen) - len(shown)} more; --ops shows all, --json lists them")
     if placement.doubtful:
         _show_doubtful(console, placement)
+    if any(op.kind == "TRANSPOSE_CONV" for op in placement.ops):
+        console.print("`posebus models convert ... --target edgetpu` rewrites transposed convolutions")
+    notes = Counter(warned.text for op in placement.ops if op.placed for warned in op.warnings if not warned.doubtful)
+    for text, count in notes.most_common():
+        console.print(f"[dim]note on {count} operator(s): {escape(text)}[/]")
 
 
 def _row(op: OpPlacement) -> tuple[str, ...]:
@@ -191,8 +198,6 @@ def _show_doubtful(console: Console, placement: Placement) -> None:
             if warned.doubtful:
                 sources = ", ".join(warned.sources)
                 console.print(f"  {op.index} {op.kind} [bold]{escape(op.name)}[/]: {escape(warned.text)} ({sources})")
-    if any(op.kind == "TRANSPOSE_CONV" for op in placement.doubtful):
-        console.print("  `posebus models convert ... --target edgetpu` rewrites transposed convolutions")
 
 
 def _show_compiler(console: Console, report: Report | None, differences: list[Difference], against: Path | None) -> None:

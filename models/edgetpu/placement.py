@@ -14,6 +14,7 @@ from pathlib import Path
 
 from models.edgetpu.estimate import BUSES, HOSTS, ROOM_BYTES, Bus, Estimate, Host, Load, estimate
 from models.edgetpu.graph import COMPILED_OP, Model, Op, Subgraph, read_model
+from models.edgetpu.rules import RULES
 from models.edgetpu.status import MAPPED, NOT_SUPPORTED, REFUSING, SUBGRAPH
 from models.edgetpu.verdict import Verdict, Warned, judge
 from models.edgetpu.work import CONVOLUTIONS, FREE, macs, parameters
@@ -110,6 +111,11 @@ class Placement:
     def compiled(self) -> bool:
         """The file has been through edgetpu_compiler already."""
         return any(op.op.custom == COMPILED_OP for op in self.ops)
+
+    @property
+    def runtime(self) -> int:
+        """The oldest Edge TPU runtime that has all placed operators, 0 for any."""
+        return max((RULES[op.op.kind].runtime for op in self.ops if op.placed and op.op.kind in RULES), default=0)
 
     @property
     def macs(self) -> int:

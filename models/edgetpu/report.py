@@ -27,6 +27,7 @@ def as_data(placement: Placement) -> dict[str, Any]:
         "compiled_already": placement.compiled,
         "first_off": _op(first) if first else None,
         "cut": _op(cut) if cut else None,
+        "runtime": placement.runtime,
         "runs": placement.runs,
         "possible_runs": placement.possible_runs,
         "parameters_bytes": placement.parameters_bytes,

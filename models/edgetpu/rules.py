@@ -146,14 +146,6 @@ REFUSED: dict[str, Refusal] = {
     )
 }
 
-# Operator -> the version from which compiler 16.0 refuses the whole file: "Didn't find op for builtin opcode ... version".
-REFUSED_VERSIONS: dict[str, tuple[int, str]] = {
-    "CONV_2D": (6, f"{ISSUES}/631"),
-    "TRANSPOSE_CONV": (4, f"{ISSUES}/845"),
-    "QUANTIZE": (3, f"{ISSUES}/879"),
-    "EXP": (2, "github.com/google-coral/libedgetpu/issues/71"),
-}
-
 # The custom operators that the compiler resolves; with another one, it refuses the whole file.
 KNOWN_CUSTOM = ("TFLite_Detection_PostProcess", "edgetpu-custom-op")
 KNOWN_CUSTOM_SOURCE = "github.com/google-coral/project-posenet/issues/19"

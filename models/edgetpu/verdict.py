@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.edgetpu import versions
 from models.edgetpu.graph import COMPILED_OP, Op, Subgraph, Tensor
 from models.edgetpu.rules import (
     DOCS,
@@ -12,7 +13,6 @@ from models.edgetpu.rules import (
     KNOWN_CUSTOM_SOURCE,
     OPEN_BATCH,
     REFUSED,
-    REFUSED_VERSIONS,
     RULES,
     Limit,
     Rule,
@@ -50,11 +50,8 @@ class Verdict:
 def judge(graph: Subgraph, op: Op) -> Verdict:
     if op.custom == COMPILED_OP:
         return Verdict(True, reason="compiled already")
-    if op.kind in REFUSED_VERSIONS and op.version >= REFUSED_VERSIONS[op.kind][0]:
-        known, source = REFUSED_VERSIONS[op.kind]
-        reason = f"version {op.version} of {op.kind}; compiler 16.0 refuses files with version {known} and above"
-        fix = "convert with an older converter, or rewrite the operator"
-        return Verdict(False, UNKNOWN_VERSION, reason, fix, False, source)
+    if versions.too_new(op.kind, op.version):
+        return _too_new(op)
     rule = RULES.get(op.kind)
     if rule is None:
         return _not_in_table(graph, op)
@@ -69,6 +66,15 @@ def judge(graph: Subgraph, op: Op) -> Verdict:
     if (found := _ranks(graph, op, rule)) is not None:
         return found
     return Verdict(True, documented=rule.documented, source=rule.source, warnings=_warnings(graph, op, rule))
+
+
+def _too_new(op: Op) -> Verdict:
+    newest = versions.NEWEST[op.kind]
+    known = f"compiler 16.0 knows it up to version {newest}" if newest else "compiler 16.0 does not know this operator"
+    fix = REFUSED[op.kind].fix if op.kind in REFUSED else "convert with an older converter, or rewrite it"
+    source = versions.REPORTED.get(op.kind, (0, versions.SOURCE))[1]
+    reason = f"version {op.version} of {op.kind}: {known}, and refuses files with one"
+    return Verdict(False, UNKNOWN_VERSION, reason, fix, False, source)
 
 
 def _not_in_table(graph: Subgraph, op: Op) -> Verdict:
@@ -137,6 +143,11 @@ def _warnings(graph: Subgraph, op: Op, rule: Rule) -> tuple[Warned, ...]:
         found.insert(0, Warned(text, True, sources))
     if any(index >= 0 and graph.tensors[index].open_batch for index in op.inputs):
         found.append(Warned(OPEN_BATCH[0], True, (OPEN_BATCH[1],)))
+    first = graph.output(op) if op.outputs else None
+    if first is not None and first.dtype == "INT8" and op.version < versions.INT8_SINCE.get(op.kind, 1):
+        since = versions.INT8_SINCE[op.kind]
+        text = f"version {op.version} of an int8 operator, TensorFlow writes {since}: whether the compiler minds is unknown"
+        found.append(Warned(text, False, (versions.SOURCE,)))
     return tuple(found)
 
 

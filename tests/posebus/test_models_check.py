@@ -53,6 +53,11 @@ def test_transposed_convolutions_are_named_with_the_command_that_rewrites_them(p
     assert "--target edgetpu" in done.out
 
 
+def test_limits_without_a_number_are_noted(posebus: Command, tmp_path: Path) -> None:
+    done = posebus("models", "check", "--target", "edgetpu", mnist(True).write(tmp_path / "digits.tflite"))
+    assert "note on 1 operator(s): certain reshapes of large tensors" in done.out
+
+
 def test_every_operator_is_shown_when_asked_for(posebus: Command, tmp_path: Path) -> None:
     path = mnist(True).write(tmp_path / "digits.tflite")
     assert "t5" not in posebus("models", "check", "--target", "edgetpu", path).out
@@ -135,6 +140,7 @@ def test_a_compiler_that_refuses_is_told(posebus: Command, tmp_path: Path) -> No
     assert done.code == 1
     assert "the compiler would refuse this file" in done.out
     assert "Didn't find op for builtin opcode" in done.out
+    assert "posebus models convert" in done.out
 
 
 def onnx_net() -> OnnxNet:

@@ -33,6 +33,12 @@ class Net:
         self.buffers: list[Any] = [schema.BufferT()]
         self.inputs: list[int] = []
         self.outputs: list[int] = []
+        self.done: list[Any] = []
+
+    def next_subgraph(self) -> None:
+        """What follows goes into another subgraph, as the bodies of loops and branches do."""
+        self.done.append(self._graph())
+        self.tensors, self.ops, self.inputs, self.outputs = [], [], [], []
 
     def tensor(self, shape: list[int], dtype: str = "INT8", name: str = "", signature: list[int] | None = None) -> int:
         made = schema.TensorT()
@@ -153,16 +159,20 @@ class Net:
         return self.op(kind, [source, self.constant(axes)], shape, version=2)
 
     def bytes(self) -> bytes:
+        model = schema.ModelT()
+        model.version, model.subgraphs = 3, [*self.done, self._graph()]
+        model.operatorCodes, model.buffers = self.codes, self.buffers
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    def _graph(self) -> Any:
         graph = schema.SubGraphT()
         graph.tensors, graph.operators, graph.inputs, graph.outputs = self.tensors, self.ops, self.inputs, self.outputs
         read = {tensor for op in self.ops for tensor in op.inputs}
         if not self.outputs:
             graph.outputs = [tensor for op in self.ops for tensor in op.outputs if tensor not in read]
-        model = schema.ModelT()
-        model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], self.codes, self.buffers
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return graph
 
     def write(self, path: Path) -> Path:
         path.write_bytes(self.bytes())

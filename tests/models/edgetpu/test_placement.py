@@ -112,6 +112,26 @@ def test_a_digit_classifier_with_float_ends_keeps_them_on_the_host(tmp_path: Pat
     assert found.runs == 1
 
 
+def test_mobilenet_v2_is_placed_but_for_its_float_ends(tmp_path: Path) -> None:
+    """Published log: 70 of 72 operators (github.com/f0cal/google-coral/issues/20)."""
+    net = Net()
+    last = net.conv(net.unary("QUANTIZE", net.input([1, 32, 32, 3], "FLOAT32")), 8, 3)
+    for number in range(17):
+        last = net.pad(last, [[0, 0], [0, 1], [0, 1], [0, 0]]) if number < 5 else last
+        made = net.conv(net.depthwise(net.conv(last, 16)), 8)
+        last = net.add(made, last) if number >= 7 else made
+    last = net.reduce("MEAN", last, [1, 2])
+    last = net.unary("SOFTMAX", net.dense(last, 10))
+    net.unary("DEQUANTIZE", last, "FLOAT32", version=2)
+    found = check(net, tmp_path)
+    assert log(found) == {
+        ("ADD", MAPPED): 10, ("PAD", MAPPED): 5, ("QUANTIZE", LIMITATION): 1, ("CONV_2D", MAPPED): 35,
+        ("DEPTHWISE_CONV_2D", MAPPED): 17, ("DEQUANTIZE", DATA_TYPE): 1, ("MEAN", MAPPED): 1, ("FULLY_CONNECTED", MAPPED): 1,
+        ("SOFTMAX", MAPPED): 1,
+    }  # fmt: skip
+    assert (found.placed, found.total) == (70, 72)
+
+
 def efficientdet_lite0() -> Net:
     """The operators of EfficientDet-Lite0 as TFLite Model Maker exports it, in a plain wiring."""
     net = Net()
@@ -287,8 +307,20 @@ def test_the_transposed_convolutions_of_simple_baseline_are_found_and_named(tmp_
     (warned,) = [warned for warned in found.doubtful[0].warnings if warned.doubtful]
     assert "fall off" in warned.text
     assert any("686" in source for source in warned.sources)
+    assert found.runtime == 13
     # By the published table they run, so the placement is full; it is not to be relied on.
     assert found.fully_placed
+
+
+def test_bodies_of_control_flow_stay_on_the_host(tmp_path: Path) -> None:
+    net = Net()
+    net.conv(net.input([1, 8, 8, 3]), 4)
+    net.next_subgraph()
+    net.conv(net.input([1, 8, 8, 3]), 4)
+    found = check(net, tmp_path)
+    assert len(found.model.subgraphs) == 2
+    assert [(op.subgraph, op.placed, op.status) for op in found.ops] == [(0, True, MAPPED), (1, False, NOT_SUPPORTED)]
+    assert not found.fully_placed
 
 
 def test_an_empty_network_is_not_called_placed(tmp_path: Path) -> None:

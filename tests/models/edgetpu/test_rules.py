@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from models.edgetpu.graph import read_model
-from models.edgetpu.rules import DOUBTFUL, REFUSED, REFUSED_VERSIONS, RULES
+from models.edgetpu.rules import DOUBTFUL, REFUSED, RULES
 from models.edgetpu.status import DATA_TYPE, LIMITATION, MAPPED, NOT_SUPPORTED, RANK, STRIDES, UNKNOWN_VERSION, UNRESOLVED
 from models.edgetpu.verdict import Verdict, judge
+from models.edgetpu.versions import INT8_SINCE, NEWEST, REPORTED, too_new
 from tests.models.edgetpu.build import Net
 
 Step = Callable[[Net, int], object]
@@ -180,15 +181,41 @@ def test_a_size_known_only_at_run_time_falls_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["CONV_2D", "TRANSPOSE_CONV", "QUANTIZE"])
 def test_a_version_that_the_last_compiler_does_not_know_refuses_the_file(kind: str, tmp_path: Path) -> None:
-    known = REFUSED_VERSIONS[kind][0]
+    refused = REPORTED[kind][0]
     steps: dict[str, Callable[[Net, int, int], int]] = {
         "CONV_2D": lambda net, last, version: net.conv(last, 4, version=version),
         "TRANSPOSE_CONV": lambda net, last, version: net.transposed(last, 4, version=version),
         "QUANTIZE": lambda net, last, version: net.unary("QUANTIZE", last, version=version),
     }
-    assert verdict(tmp_path, lambda net, last: steps[kind](net, last, known - 1)).supported
-    found = verdict(tmp_path, lambda net, last: steps[kind](net, last, known))
+    assert verdict(tmp_path, lambda net, last: steps[kind](net, last, refused - 1)).supported
+    found = verdict(tmp_path, lambda net, last: steps[kind](net, last, refused))
     assert (found.supported, found.status, found.documented) == (False, UNKNOWN_VERSION, False)
+    assert found.source == REPORTED[kind][1]
+
+
+def test_tensorflows_table_says_what_the_reported_refusals_say() -> None:
+    for kind, (version, _) in REPORTED.items():
+        assert too_new(kind, version)
+    assert not too_new("SOMETHING_ELSE", 99)
+    assert set(RULES) <= set(NEWEST)
+    assert all(1 < INT8_SINCE[kind] <= NEWEST[kind] for kind in INT8_SINCE)
+
+
+def test_the_versions_that_the_compiler_mapped_in_movenet_are_known_to_it(kit: Path) -> None:
+    (graph,) = read_model(kit / "models" / "coral" / "movenet_single_pose_lightning_ptq.tflite").subgraphs
+    assert not [op for op in graph.ops if too_new(op.kind, op.version)]
+    assert not [op for op in graph.ops[2:88] if op.version < INT8_SINCE.get(op.kind, 1)]
+
+
+def test_an_operator_younger_than_the_compiler_refuses_the_file(tmp_path: Path) -> None:
+    found = verdict(tmp_path, lambda net, last: net.unary("GELU", last))
+    assert (found.status, "does not know this operator" in found.reason) == (UNKNOWN_VERSION, True)
+
+
+def test_an_int8_operator_of_a_version_for_uint8_is_noted(tmp_path: Path) -> None:
+    found = verdict(tmp_path, lambda net, last: net.conv(last, 4, version=1))
+    assert found.supported
+    assert ["version 1 of an int8 operator" in warned.text for warned in found.warnings] == [True]
 
 
 def test_the_table_is_the_published_one() -> None:
