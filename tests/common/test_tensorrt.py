@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from common.runtimes.base import Request
 from common.runtimes.cuda import CudaError, cuda_error
 from common.runtimes.cuda_host import HostCuda
 from common.runtimes.tensorrt import TensorrtEngine, gpu_index, open_engine
+from common.runtimes.tensorrt_cache import cached_engine
 from tests.common.cuda_parts import fake_pycuda
 from tests.common.tensorrt_parts import FakeTrt
 from tests.model_parts import SIZE, expected, file_text, manifest_text, tiny_artifact
@@ -219,6 +221,39 @@ def test_a_damaged_engine_is_built_again(artifact, trt, tmp_path, damage, caplog
     assert path.read_bytes() == good
     assert "engine_damaged" in caplog.text
     assert list(path.parent.glob(".part-*")) == []
+
+
+def test_two_that_want_the_same_engine_at_once_build_it_once(tmp_path):
+    path = tmp_path / "net" / "a.engine"
+    second: list[bytes] = []
+    done = threading.Event()
+
+    def open_too() -> None:
+        second.append(cached_engine(path, read=lambda content: content, build=lambda: b"built twice"))
+        done.set()
+
+    other = threading.Thread(target=open_too)
+
+    def build() -> bytes:
+        other.start()
+        assert not done.wait(0.3), "the second did not wait for the first"
+        return b"built once"
+
+    assert cached_engine(path, read=lambda content: content, build=build) == b"built once"
+    other.join(10)
+    assert second == [b"built once"]
+
+
+def test_a_build_that_fails_leaves_nothing_and_lets_the_next_try(tmp_path):
+    path = tmp_path / "net" / "a.engine"
+
+    def fail() -> bytes:
+        raise ModelError("no tactic")
+
+    with pytest.raises(ModelError, match="no tactic"):
+        cached_engine(path, read=lambda content: content, build=fail)
+    assert not path.exists()
+    assert cached_engine(path, read=lambda content: content, build=lambda: b"built") == b"built"
 
 
 def test_a_cache_that_cannot_be_written_names_the_fix(artifact, trt, tmp_path):
