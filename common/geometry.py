@@ -99,7 +99,8 @@ def expand_to_aspect(boxes: Floats, aspect: float, padding: float = 1.25) -> Flo
     """
     centres, sizes = centre_size(boxes)
     width = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1] * aspect), 1.0) * padding
-    return boxes_of(centres, width[:, None] * np.array([1, 1 / aspect], np.float32))
+    half = width[:, None] * np.array([0.5, 0.5 / aspect], np.float32)
+    return np.concatenate([centres - half, centres + half], axis=1)
 
 
 def clip_boxes(boxes: Floats, width: float, height: float) -> Floats:
@@ -231,13 +232,16 @@ def crop_people(image: Image, boxes: Floats, out_wh: tuple[int, int], *, padding
     window = shown.reshape(-1, 2, 2) / shrink[:, None]  # (N, low and high, x and y) in pixels of the halved copies
     low, high = np.floor(window[:, 0], out=window[:, 0]), np.ceil(window[:, 1], out=window[:, 1])
     step = (high - low) / np.array(out_wh, np.float32)
-    limit = np.array(image.shape[1::-1]) >> levels[:, None]
+    limit = np.floor(np.array(image.shape[1::-1], np.float32) / shrink)
     source = np.minimum(np.maximum(window, 0), limit[:, None])  # what of it is picture
     target = np.rint((source - low[:, None]) / step[:, None])  # and where in the crop that is, between whole pixels too
     span = target[:, 1] - target[:, 0]
-    seen = span.min(axis=1, keepdims=True) > 0
-    step = np.where(seen, (source[:, 1] - source[:, 0]) / np.maximum(span, 1), step).astype(np.float32)
-    offset = np.where(seen, source[:, 0] - target[:, 0] * step, low).astype(np.float32)
+    seen = span.min(axis=1) > 0
+    if not seen.all():
+        source[~seen], target[~seen], span[~seen] = window[~seen], 0, out_wh  # nothing to cut: the window as it is
+        target[~seen, 1] = out_wh
+    step = (source[:, 1] - source[:, 0]) / span
+    offset = source[:, 0] - target[:, 0] * step
     pixels = np.empty((len(boxes), out_wh[1], out_wh[0], 3), np.uint8)
     cuts: dict[int, list[Cut]] = {}
     for i, (from_px, to_px) in enumerate(zip(source.astype(np.intp).tolist(), target.astype(np.intp).tolist(), strict=True)):

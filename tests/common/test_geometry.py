@@ -164,6 +164,7 @@ def test_each_pixel_of_a_crop_shows_the_place_that_its_arithmetic_says(seed, cou
     low = rng.uniform((-150, -150), (width - 5, height - 5), (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(5, 300, (count, 2))], axis=1).astype(np.float32)
     crops = g.crop_people(image, boxes, (32, 48))
+    assert crops.scale.dtype == crops.offset.dtype == np.float32
     for scale, offset, pixels in zip(crops.scale, crops.offset, crops.pixels.astype(float), strict=True):
         x = offset[0] + scale[0] * (np.arange(32) + 0.5)  # centres of the crop's columns, continuous picture coordinates
         y = offset[1] + scale[1] * (np.arange(48) + 0.5)
@@ -219,6 +220,7 @@ def test_senseless_boxes_give_crops_all_the_same(box):
     crops = g.crop_people(np.zeros((20, 30, 3), np.uint8), np.array([box], np.float32), (16, 16))
     assert crops.pixels.shape == (1, 16, 16, 3)
     assert np.isfinite(crops.to_image).all()
+    assert (crops.scale > 0).all()
 
 
 def test_no_people_make_no_crops():

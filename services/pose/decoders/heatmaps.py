@@ -22,8 +22,7 @@ def heatmaps_plain(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) ->
     """The cell with the largest value, not refined."""
     maps = maps_of(only(outputs, "heatmaps_plain"), "heatmaps_plain", len(boxes))
     cell, score = maps.best()
-    y, x = np.divmod(cell, maps.columns)
-    return maps.keypoints(x, y, _stride(maps, size_px), score)
+    return maps.keypoints(maps.positions(cell), _stride(maps, size_px), score)
 
 
 def heatmaps(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Floats:
@@ -34,8 +33,7 @@ def heatmaps(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Float
     """
     maps = maps_of(only(outputs, "heatmaps"), "heatmaps", len(boxes))
     cell, score = maps.best()
-    x, y = step(maps, cell)
-    return maps.keypoints(x, y, _stride(maps, size_px), score)
+    return maps.keypoints(step(maps, cell), _stride(maps, size_px), score)
 
 
 def heatmaps_quarter(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Floats:
@@ -47,31 +45,27 @@ def heatmaps_quarter(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) 
     """
     maps = maps_of(only(outputs, "heatmaps_quarter"), "heatmaps_quarter", len(boxes))
     cell, score = maps.best()
-    y, x = np.divmod(cell, maps.columns)
-    inside = (x > 1) & (x < maps.columns - 1) & (y > 1) & (y < maps.rows - 1)
-    centre = np.where(inside, cell, maps.columns + 1)
-    around = np.array([[-1], [1], [-maps.columns], [maps.columns]])
-    left, right, above, below = maps.at(centre + around)
-    quarter = np.where(inside, np.float32(0.25), np.float32(0))
-    x_moved = x + quarter * np.subtract(right > left, right < left, dtype=np.float32)
-    y_moved = y + quarter * np.subtract(below > above, below < above, dtype=np.float32)
-    return maps.keypoints(x_moved, y_moved, _stride(maps, size_px), score)
+    position = maps.positions(cell)
+    inside = (position > 1).all(axis=0) & maps.inside(position)
+    neighbours = np.array([[-1], [-maps.columns], [1], [maps.columns]])
+    values = maps.at(np.where(inside, cell, maps.columns + 1) + neighbours)
+    before, after = values[:2], values[2:]  # in x and y
+    quarter = np.where(inside, np.float32(0.25), np.float32(0)) * np.subtract(after > before, after < before, dtype=np.float32)
+    return maps.keypoints(position + quarter, _stride(maps, size_px), score)
 
 
 def heatmaps_udp(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Floats:
     """Networks trained with unbiased data processing (MMPose's `UDPHeatmap`, gaussian): UDP coordinates, refined by DARK."""
     maps = maps_of(only(outputs, "heatmaps_udp"), "heatmaps_udp", len(boxes))
     cell, score = maps.best()
-    x, y = step(maps, cell)
-    return maps.keypoints(x, y, _unbiased(maps, size_px), score)
+    return maps.keypoints(step(maps, cell), _unbiased(maps, size_px), score)
 
 
 def heatmaps_udp_blurred(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Floats:
     """The same with DARK's modulation, a Gaussian blur of 11 x 11 cells before the fit, as MMPose does it by default."""
     maps = maps_of(only(outputs, "heatmaps_udp_blurred"), "heatmaps_udp_blurred", len(boxes))
     cell, score = maps.best()
-    x, y = blurred_step(maps, cell, BLUR_CELLS)
-    return maps.keypoints(x, y, _unbiased(maps, size_px), score)
+    return maps.keypoints(blurred_step(maps, cell, BLUR_CELLS), _unbiased(maps, size_px), score)
 
 
 def _stride(maps: Maps, size_px: tuple[int, int]) -> tuple[float, float]:

@@ -64,11 +64,19 @@ class Maps:
         values: Floats = self.cells.ravel().take(cell + np.arange(len(self.cells)) * self.cells.shape[1])
         return values
 
-    def keypoints(self, x: Floats, y: Floats, scale: tuple[float, float], score: Floats) -> Floats:
-        """Positions in cells and scores (P,) -> (N, 17, 3) float32. Cell c lies at scale * c + 0.5 crop pixels."""
+    def positions(self, cell: Indices) -> Indices:
+        """(P,) cells -> (2, P): their columns and rows."""
+        rows, columns = np.divmod(cell, self.columns)
+        return np.stack([columns, rows])
+
+    def inside(self, position: Indices) -> NDArray[np.bool_]:
+        """(P,) which positions (2, P) have neighbours on all sides."""
+        return np.asarray(((position > 0) & (position < [[self.columns - 1], [self.rows - 1]])).all(axis=0))
+
+    def keypoints(self, position: Floats | Indices, scale: tuple[float, float], score: Floats) -> Floats:
+        """Positions (2, P) in cells and scores (P,) -> (N, 17, 3) float32. Cell c lies at scale * c + 0.5 crop pixels."""
         found = np.empty((len(self.cells), 3), np.float32)
-        found[:, 0] = x * np.float32(scale[0]) + np.float32(0.5)
-        found[:, 1] = y * np.float32(scale[1]) + np.float32(0.5)
+        found[:, :2] = (position * np.array(scale)[:, None] + 0.5).T
         found[:, 2] = score
         return self.by_person(found)
 
