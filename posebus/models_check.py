@@ -100,7 +100,7 @@ def _compared(
     placement: Placement, against: Path | None, all_runs: bool, timeout_s: float
 ) -> tuple[Report | None, list[Difference]]:
     from models.edgetpu.compiler import compare_compiled, compare_counts, compile_model, find_compiler
-    from models.edgetpu.graph import read_model
+    from models.edgetpu.reader import read_model
 
     differences = compare_compiled(placement, read_model(against)) if against else []
     executable = find_compiler() if timeout_s > 0 and not placement.compiled else None

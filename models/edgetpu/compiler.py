@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.manifest import ModelError
-from models.edgetpu.graph import COMPILED_OP, Model, read_model
+from models.edgetpu.graph import COMPILED_OP, Model
 from models.edgetpu.placement import Placement
+from models.edgetpu.reader import read_model
 from models.edgetpu.status import MAPPED
 
 EXECUTABLE = "edgetpu_compiler"

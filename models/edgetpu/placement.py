@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.edgetpu.estimate import BUSES, HOSTS, ROOM_BYTES, Bus, Estimate, Host, Load, estimate
-from models.edgetpu.graph import COMPILED_OP, Model, Op, Subgraph, read_model
+from models.edgetpu.graph import COMPILED_OP, Model, Op, Subgraph
+from models.edgetpu.reader import read_model
 from models.edgetpu.rules import RULES
 from models.edgetpu.status import MAPPED, NOT_SUPPORTED, REFUSING, SUBGRAPH
 from models.edgetpu.verdict import Verdict, Warned, judge

@@ -13,8 +13,9 @@ import pytest
 
 from common.manifest import ModelError
 from models.edgetpu.compiler import Difference, compare_compiled, compare_counts, compile_model, find_compiler, parse_report
-from models.edgetpu.graph import COMPILED_OP, read_model
+from models.edgetpu.graph import COMPILED_OP
 from models.edgetpu.placement import check_tflite
+from models.edgetpu.reader import read_model
 from models.edgetpu.status import DATA_TYPE, MAPPED, STRIDES, SUBGRAPH
 from tests.models.edgetpu.build import Net
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.manifest import ModelError
-from models.edgetpu.graph import COMPILED_OP, read_model
+from models.edgetpu.graph import COMPILED_OP
+from models.edgetpu.reader import read_model
 from tests.models.edgetpu.build import Net
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.edgetpu.graph import COMPILED_OP, Op, Subgraph, read_model
+from models.edgetpu.graph import COMPILED_OP, Op, Subgraph
 from models.edgetpu.placement import Placement, check_tflite
+from models.edgetpu.reader import read_model
 from models.edgetpu.status import DATA_TYPE, LIMITATION, MAPPED, NOT_SUPPORTED, SUBGRAPH, UNKNOWN_VERSION, UNRESOLVED
 from tests.models.edgetpu.build import Net
 

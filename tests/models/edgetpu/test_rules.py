@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.edgetpu.graph import read_model
+from models.edgetpu.reader import read_model
 from models.edgetpu.rules import DOUBTFUL, REFUSED, RULES
 from models.edgetpu.status import DATA_TYPE, LIMITATION, MAPPED, NOT_SUPPORTED, RANK, STRIDES, UNKNOWN_VERSION, UNRESOLVED
 from models.edgetpu.verdict import Verdict, judge
