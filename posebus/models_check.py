@@ -31,6 +31,7 @@ class Target(str, Enum):
 class BusName(str, Enum):
     usb3 = "usb3"
     pcie = "pcie"
+    usb2 = "usb2"
 
 
 class HostName(str, Enum):
@@ -54,7 +55,8 @@ def check(
 ) -> None:
     """Predict where a network runs: per operator, with reasons.
 
-    Exit code 0: all of it runs on the accelerator; 1: not all of it; 2: the file or an option is wrong.
+    Exit code 0: all of it runs on the accelerator, or, for tensorrt, no error was found; 1: not so; 2: the file or an option
+    is wrong.
     """
     quiet = Console(quiet=json_file == "-")
     if target is Target.tensorrt:

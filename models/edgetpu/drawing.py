@@ -98,7 +98,7 @@ def _node(op: OpPlacement, sheet: Sheet) -> Node:
     if not op.supported:
         detail = f"{detail}: {BRIEFLY.get(op.status, 'off')}"
     tip = f"{op.index} {op.kind} {op.name}: {op.status}" + (f" ({op.reason})" if op.reason else "")
-    return Node(box.x, box.y, f"{op.index} {_short(op.kind, 22)}", _short(detail, TEXT_WIDTH), tip, look(op))
+    return Node(box.x, box.y, f"{op.index} {_short(op.kind, 28)}", _short(detail, TEXT_WIDTH), tip, look(op))
 
 
 def _short(text: str, length: int) -> str:

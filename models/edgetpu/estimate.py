@@ -30,7 +30,11 @@ ROOM_BYTES = (int(6.1 * MIB), int(7.7 * MIB))
 
 @dataclass(frozen=True)
 class Bus:
-    """How the device is attached. bytes_per_s: from the streamed parameters of VGG16 and ResNet-152 in the same table."""
+    """How the device is attached.
+
+    bytes_per_s: from the streamed parameters of VGG16 and ResNet-152 in the same table; of USB 2, which it has not, what is
+    left of 480 Mbit/s in practice.
+    """
 
     name: str
     bytes_per_s: float
@@ -50,7 +54,7 @@ class Host:
     elements_per_s: float
 
 
-BUSES = {"usb3": Bus("USB 3", 480e6), "pcie": Bus("PCIe", 400e6)}
+BUSES = {"usb3": Bus("USB 3", 480e6), "pcie": Bus("PCIe", 400e6), "usb2": Bus("USB 2", 40e6)}
 HOSTS = {
     "a53": Host("4x Cortex-A53, as on the Coral Dev Board", 0.57e9 / 0.164, 0.70e9 * 53 / 164),
     "x86": Host("desktop x86", 0.57e9 / 0.053, 0.70e9),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-BOX_WIDTH, BOX_HEIGHT = 190, 34
+BOX_WIDTH, BOX_HEIGHT = 204, 34
 GAP_X, GAP_Y = 18, 22
 MARGIN = 28
 COLUMN_GAP = 60

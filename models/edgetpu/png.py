@@ -75,6 +75,8 @@ def _text(
     plain = text.encode("ascii", "replace").decode()
     thick = max(1, round((1.0 if bold else 0.7) * scale))
     (width, _), _ = cv2.getTextSize(plain, _FONT, size * scale, thick)
+    if centre and width > (room := (BOX_WIDTH - 10) * scale):
+        size, width = size * room / width, round(room)
     place = (round(x * scale - (width / 2 if centre else 0)), round(y * scale))
     if halo:
         cv2.putText(image, plain, place, _FONT, size * scale, (255, 255, 255), thick + round(2.5 * scale), cv2.LINE_AA)

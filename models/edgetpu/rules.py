@@ -36,7 +36,7 @@ class Rule:
     """One supported operator.
 
     roles: what each input is; d: data, 8 bit; w: weights, constant and 8 bit; b: bias, constant int32; a: an argument,
-    constant; a trailing * repeats. runtime: the Edge TPU runtime from which it is supported, 0: all.
+    constant; p: a parameter or state of a type of its own; a trailing * repeats. runtime: the Edge TPU runtime from which it is supported, 0: all.
     """
 
     op: str
@@ -70,8 +70,8 @@ RULES: dict[str, Rule] = {
         Rule("L2_NORMALIZATION", "d"),
         Rule("LOGISTIC", "d"),
         # Unidirectional only: the bidirectional one is another operator, which has no row.
-        Rule("UNIDIRECTIONAL_SEQUENCE_LSTM", "dw*", runtime=14),
-        Rule("LSTM", "dw*", runtime=14),
+        Rule("UNIDIRECTIONAL_SEQUENCE_LSTM", "dp*", runtime=14),
+        Rule("LSTM", "dp*", runtime=14),
         Rule("MAXIMUM", "dd"),
         Rule("MAX_POOL_2D", "d", (_NO_ACTIVATION,)),
         Rule("MEAN", "da", (

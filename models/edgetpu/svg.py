@@ -30,10 +30,15 @@ def _node(node: Node) -> str:
     middle = node.x + BOX_WIDTH / 2
     return (
         f"<g><title>{escape(node.tip)}</title>{_box(node.x, node.y, BOX_WIDTH, BOX_HEIGHT, node.look)}"
-        + _text(middle, node.y + 15, node.title, 11.5, "bold", "middle")
-        + _text(middle, node.y + 28, node.detail, 10, "normal", "middle")
+        + _text(middle, node.y + 15, node.title, _fitting(node.title, 11.5, 0.72), "bold", "middle")
+        + _text(middle, node.y + 28, node.detail, _fitting(node.detail, 10, 0.62), "normal", "middle")
         + "</g>"
     )
+
+
+def _fitting(text: str, size: float, width: float) -> float:
+    """The font size at which a text fits its box; width: of a character, in parts of the size."""
+    return round(min(size, (BOX_WIDTH - 10) / (width * max(len(text), 1))), 2)
 
 
 def _box(x: float, y: float, width: float, height: float, look: Look) -> str:
