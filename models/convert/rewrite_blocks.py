@@ -12,16 +12,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class DepthToSpace(nn.Module):
-    """(B, rows * columns * C, H, W), channels in the order (row, column, c) of the block -> (B, C, H * rows, W * columns)."""
+    """(B, rows * columns * C, H, W), channels in the order (row, column, c) of the block -> (B, C, H * rows, W * columns).
+
+    crop: pixels to take off the result, (left, right, top, bottom), while it is channels-last: elsewhere it costs transposes.
+    """
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
         self.rows, self.columns = rows, columns
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Any:
         batch, depth, height, width = x.shape
         channels = depth // (self.rows * self.columns)
         x = x.permute(0, 2, 3, 1)  # (B, H, W, rows * columns * C); a converter to channels-last drops it
@@ -29,6 +33,8 @@ class DepthToSpace(nn.Module):
         lines = [part.reshape(batch, height, width * self.columns, channels) for part in parts]
         x = torch.cat(lines, dim=2) if self.rows > 1 else lines[0]  # (B, H, rows * W * columns, C)
         x = x.reshape(batch, height * self.rows, width * self.columns, channels)
+        if any(crop):
+            x = functional.pad(x, (0, 0, *(-side for side in crop)))  # as one op; two slices would become two
         return x.permute(0, 3, 1, 2)  # (B, C, H * rows, W * columns)
 
     def extra_repr(self) -> str:

@@ -44,9 +44,7 @@ class SubPixelConv(nn.Module):
         top, bottom = self.vertical.pads(height)
         x = functional.pad(x, (left, right, top, bottom))
         x = torch.cat([phase(x) for phase in self.phases], dim=1) if len(self.phases) > 1 else self.phases[0](x)
-        x = self.blocks(self.activation(x))  # (B, Cout, sy * Qy, sx * Qx)
-        rows, columns = self.vertical.kept(height), self.horizontal.kept(width)
-        return x[:, :, rows, columns]
+        return self.blocks(self.activation(x), (*self.horizontal.crop(width), *self.vertical.crop(height)))
 
 
 class _Axis:
@@ -67,9 +65,11 @@ class _Axis:
         blocks = -(-(self.padding + self.length(size)) // self.stride)
         return self.taps - 1 - self.skipped, max(0, blocks - size)
 
-    def kept(self, size: int) -> slice:
+    def crop(self, size: int) -> tuple[int, int]:
+        """What those blocks hold before and after the output."""
+        blocks = size + sum(self.pads(size)) - self.taps + 1
         start = self.padding - self.skipped * self.stride
-        return slice(start, start + self.length(size))
+        return start, blocks * self.stride - start - self.length(size)
 
 
 def _attributes(source: nn.ConvTranspose2d) -> tuple[tuple[int, int], ...]:

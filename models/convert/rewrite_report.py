@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.convert.rewrite_pool import can_pad_with_zeros, pads
 from models.convert.rewrite_trace import module_of, traced
 
 
@@ -29,6 +30,7 @@ class Finding:
 _NO_OP = "is no op of the Edge TPU; converters spell it out in several ops, each with its own rounding in int8"
 _RELU = "train with ReLU or ReLU6, which fuse into the convolution before"
 _MOVES = "moves memory and computes nothing; on the Edge TPU the network is cut where it does not map"
+_PADS = "pads with the smallest number, which is PADV2, no op of the Edge TPU"
 _STAY = "keep the channels where they are, as reshapes, slices and concatenations do"
 _ACTIVATIONS: dict[Any, tuple[str, str, str]] = {
     nn.Hardswish: ("hard swish", _NO_OP, _RELU),
@@ -69,6 +71,8 @@ def _of_module(path: str, module: nn.Module) -> Finding | None:
 
 def _of_node(graph: torch.fx.GraphModule, node: torch.fx.Node) -> Finding | None:
     if node.op == "call_module":
+        if (pool := module_of(graph, node, nn.MaxPool2d)) is not None and pads(pool) and not can_pad_with_zeros(graph, node):
+            return Finding(str(node.target), "max pooling that pads", _PADS, "behind a ReLU, zeros would do")
         found = _of_module(str(node.target), module_of(graph, node, nn.Module))
         return _pooled(str(node.target), excites=_excites(node)) if found and "pooling" in found.what else found
     if node.op not in ("call_function", "call_method"):

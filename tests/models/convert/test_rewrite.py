@@ -188,7 +188,8 @@ def test_one_shuffle_module_may_be_used_at_two_places() -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.one, self.two, self.out, self.up = nn.Conv2d(3, 16, 1), nn.Conv2d(4, 8, 1), nn.Conv2d(2, 3, 1), nn.PixelShuffle(2)
+            self.one, self.two, self.out = nn.Conv2d(3, 16, 1), nn.Conv2d(4, 8, 1), nn.Conv2d(2, 3, 1)
+            self.up = nn.PixelShuffle(2)
 
         def forward(self, x: Any) -> Any:
             x = self.up(self.one(x))
@@ -226,6 +227,27 @@ def test_an_unshuffle_that_several_read_becomes_a_strided_convolution() -> None:
 
     _, changes = assert_rewritten(with_random_weights(Several()), torch.randn(2, 3, 4, 6))
     assert changes == ["down: pixel unshuffle by 2: a strided depthwise convolution"]
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d((2, 3), 1, (1, 0)), nn.MaxPool2d(5, 1, 2, dilation=2)])
+@pytest.mark.parametrize("before", [nn.ReLU(), nn.Sequential(nn.ReLU6(), nn.MaxPool2d(2)), nn.Sigmoid()])
+def test_pooling_pads_with_zeros_behind_what_is_never_negative(pool: nn.MaxPool2d, before: nn.Module) -> None:
+    network = with_random_weights(nn.Sequential(nn.Conv2d(3, 4, 3), before, pool))
+    rewritten, changes = assert_rewritten(network, torch.randn(2, 3, 19, 17))
+    assert changes == ["2: max pooling that pads: zeros as padding, then pooling"]
+    assert not [module for module in rewritten.modules() if isinstance(module, nn.MaxPool2d) and module.padding != 0]
+
+
+@pytest.mark.parametrize("before", [nn.Identity(), nn.LeakyReLU(), nn.BatchNorm2d(4)])
+def test_pooling_of_what_may_be_negative_stays(before: nn.Module) -> None:
+    network = with_random_weights(nn.Sequential(nn.Conv2d(3, 4, 3), before, nn.Identity(), nn.MaxPool2d(3, 2, 1)))
+    _, changes = assert_rewritten(network, torch.randn(2, 3, 13, 11) - 5)
+    assert not [change for change in changes if "pooling" in change]
+
+
+def test_pooling_that_rounds_sizes_up_stays() -> None:
+    network = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1, ceil_mode=True))
+    assert assert_rewritten(network, torch.randn(2, 3, 8, 7))[1] == []
 
 
 def test_an_activation_that_others_do_not_share_moves_into_the_deconvolution() -> None:

@@ -1,8 +1,8 @@
 """Names and shapes of published checkpoints, in their order, written down from AlphaPose's source and from nothing of ours.
 
-Read in MVIG-SJTU/AlphaPose: in alphapose/models/ fastpose.py, fastpose_duc.py, simplepose.py, layers/SE_Resnet.py, SE_module.py,
-ShuffleResnet.py, Resnet.py, DUC.py; in configs/coco/resnet/ 256x192_res18_lr1e-3_1x.yaml, 256x192_res50_lr1e-3_1x.yaml, the same
-with -duc and -simple, 256x192_res152_lr1e-3_1x-duc.yaml; configs/halpe_136/resnet/256x192_res152_lr1e-3_1x-duc.yaml.
+Read in MVIG-SJTU/AlphaPose: fastpose.py, fastpose_duc.py, simplepose.py and layers/{SE_Resnet,SE_module,ShuffleResnet,Resnet,
+DUC}.py of alphapose/models/; 256x192_res18_lr1e-3_1x.yaml, 256x192_res50_lr1e-3_1x{,-duc,-simple}.yaml and
+256x192_res152_lr1e-3_1x-duc.yaml of configs/coco/resnet/; the last one also of configs/halpe_136/resnet/.
 """
 
 from __future__ import annotations
