@@ -36,7 +36,8 @@ class Rule:
     """One supported operator.
 
     roles: what each input is; d: data, 8 bit; w: weights, constant and 8 bit; b: bias, constant int32; a: an argument,
-    constant; p: a parameter or state of a type of its own; a trailing * repeats. runtime: the Edge TPU runtime from which it is supported, 0: all.
+    constant; p: a parameter or state of a type of its own; a trailing * repeats. runtime: the Edge TPU runtime from which it
+    is supported, 0: all.
     """
 
     op: str
