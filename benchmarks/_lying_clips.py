@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from services.detector.second_look_memory import Frame, SecondLook, merge
 from services.pose.estimate import load_estimator
 
 REPO = Path(__file__).resolve().parents[1]
-KIT = REPO.parent / "shared" / "kit" / "data"
+KIT = Path(os.environ.get("POSEBUS_KIT", REPO.parent / "shared" / "kit")) / "data"
 FOLDERS = (KIT / "gmdcsa24", KIT / "upfall_s1_trial1")
 CACHE = REPO / "out" / "lying"
 START_NS = 1_700_000_000_000_000_000

@@ -182,8 +182,8 @@ def _tables(report: Report) -> None:
     report.note(
         f"{first['falls']} falls, {first['frames_after']} frames after the impact, {first['frames_daily']} of daily life; "
         f"found: a box >= {SCORE} with IoU >= {OVERLAP} with the place read by eye; 95 %: bootstrap over clips. "
-        "runs/frame: extra runs of the network. boxes daily: people that only the second look found in daily life, the clips of "
-        "somebody who lies down not counted. far 2: the falls at half the size, in a grey field."
+        "runs/frame: extra runs of the network. boxes daily: people that only the second look found in daily life, without the "
+        "clips of somebody who lies down. far 2: the falls at half the size, in a field of their mean colour."
     )
 
 

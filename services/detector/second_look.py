@@ -62,13 +62,13 @@ def usable(track: Track, size_px: tuple[int, int]) -> bool:
 
 
 def may_have_left(track: Track, width_px: int) -> bool:
-    """Was the person last seen at the left or right side of the frame, on the feet?
+    """Was the person last seen at the left or right side of the frame, on the feet: in a box taller than wide?
 
     Feet below the picture are no sign: of people near the camera they always are. Who leaves by that side costs a few looks.
     """
     margin = EDGE * width_px
-    at_side = track.box_xyxy_px[0] <= margin or track.box_xyxy_px[2] >= width_px - margin
-    return at_side and track.state not in DOWN
+    x0, y0, x1, y1 = track.box_xyxy_px
+    return (x0 <= margin or x1 >= width_px - margin) and y1 - y0 > x1 - x0 and track.state not in DOWN
 
 
 def leaning(track: Track) -> int | None:

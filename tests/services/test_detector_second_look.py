@@ -137,6 +137,7 @@ def test_who_is_behind_somebody_is_not_looked_for_unless_that_person_fell():
         ((561, 100, 638, 340), "normal", True),
         ((280, 240, 360, 480), "normal", False),  # feet below the picture: near the camera they always are
         ((280, 0, 360, 240), "normal", False),
+        ((0, 300, 230, 370), "normal", False),  # who lies does not walk out
         ((0, 100, 80, 340), "falling", False),  # who falls does not walk out
         ((0, 100, 80, 340), "fallen", False),
     ],

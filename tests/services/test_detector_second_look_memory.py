@@ -176,19 +176,28 @@ def test_the_fallen_come_before_those_who_may_have_walked_off():
     assert [person.track_id for person in found] == [2]
 
 
-def test_who_left_by_the_side_is_not_looked_for_but_who_was_found_lying_there_is():
+def test_who_left_by_the_side_is_not_looked_for_but_who_lies_there_is_by_any_worker():
     at_side = (0.0, 100.0, 80.0, 340.0)
-    watch = Watch()
+    watch, other = Watch(), Watch()
     watch.vanish(track(1, at_side))
     assert watch.look(0.1, lying_room((0, 300, 230, 370))) == []
     assert watch.calls == []
     watch.vanish(track(1, (30.0, 100.0, 110.0, 340.0)), at_s=0.2)
     (person,) = watch.look(0.3, lying_room((0, 300, 230, 370)))
-    watch.vanish(track(1, tuple(person.box.tolist())), at_s=0.3)
-    assert len(watch.look(0.4, lying_room((0, 300, 230, 370)))) == 1
-    watch.vanish(track(1, tuple(person.box.tolist()), missed_s=9.0), at_s=9.0)
-    watch.look(9.1, lying_room())
-    assert watch.calls == []
+    for worker in (watch, other):
+        worker.vanish(track(1, tuple(person.box.tolist())), at_s=0.3)
+        assert len(worker.look(0.4, lying_room((0, 300, 230, 370)))) == 1
+
+
+def test_who_was_found_by_a_turn_of_late_is_held_though_upright_at_the_side():
+    watch = Watch()
+    watch.vanish(track(1, (30.0, 100.0, 110.0, 340.0)))
+    assert len(watch.look(0.1, lying_room((0, 300, 230, 370)))) == 1
+    sat_up = (0.0, 240.0, 100.0, 370.0)
+    for at_s, looks in ((0.2, 1), (9.0, 0)):
+        watch.vanish(track(1, sat_up, missed_s=0.1), at_s=at_s)
+        watch.look(at_s + 0.05, lying_room())
+        assert len(watch.calls) == 3 * looks
 
 
 def test_cameras_do_not_mix():
