@@ -50,11 +50,11 @@ def boxes_beside(where: Path) -> Boxes | None:
             if found is not None:
                 return found
         return None
-    table: dict[str, Floats] = {}
-    for file in sorted([*where.glob("*.json"), *(where / "annotations").glob("*.json")]):
-        if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file):
-            table.update(read_boxes(file).table)
-    return Boxes(table) if table else None
+    files = sorted([*where.glob("*.json"), *(where / "annotations").glob("*.json")])
+    found = [read_boxes(file).table for file in files if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file)]
+    if not found:
+        return None
+    return Boxes({name: boxes for table in found for name, boxes in table.items()})  # without people: nobody, not a crop
 
 
 def _has_boxes(file: Path) -> bool:

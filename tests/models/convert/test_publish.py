@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from common.artifact import input_of, path_for, read_artifact
+from models.convert.publish import Written, manifest_text, new_folder
+from models.convert.source import ConversionError, Source
+
+SOURCE = Source(
+    "net", None, "pose", 96, 128, "rgb", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "heatmaps_quarter", ("heatmaps",), 'GPL "or\\not"',
+    "Bilder ä ö ü", "a\nb", padding=1.3,
+)  # fmt: skip
+
+
+def write(folder: Path, content: bytes = b"network") -> None:
+    file = folder / "model.tflite"
+    file.write_bytes(content)
+    files = [Written("tflite", "float32", file, False), Written("onnx", "int8", file)]
+    row = {"task": "pose", "metric": "OKS", "value": 0.99, "dataset": "d", "n": 3, "runtime": "tflite", "device": "here"}
+    (folder / "manifest.toml").write_text(manifest_text(SOURCE, files, [row], decoder=SOURCE.decoder), encoding="utf-8")
+
+
+def test_the_manifest_says_all_that_the_source_says(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    artifact = read_artifact(tmp_path / "out")
+    manifest = artifact.manifest
+    assert (manifest.licence, manifest.training_data, manifest.provenance) == ('GPL "or\\not"', "Bilder ä ö ü", "a\nb")
+    assert manifest.pose.model_dump() == {
+        "decoder": "heatmaps_quarter", "width_px": 96, "height_px": 128, "padding": 1.3,
+    }  # fmt: skip
+    assert manifest.input.mean is None  # folded into the files
+    assert (manifest.input.dtype, manifest.input.layout, manifest.input.colour) == ("uint8", "NHWC", "rgb")
+    assert not input_of(artifact, "tflite").batch
+    assert input_of(artifact, "onnx", "int8").batch
+    assert path_for(artifact, "tflite").read_bytes() == b"network"
+    assert manifest.measured[0].value == 0.99
+
+
+def test_a_new_artifact_takes_the_place_of_the_old_one(tmp_path):
+    for content in (b"one", b"two"):
+        with new_folder(tmp_path / "out") as folder:
+            write(folder, content)
+    assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"two"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_or_an_interrupt_leaves_the_old_artifact_and_nothing_else(tmp_path, error):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    with pytest.raises(error), new_folder(tmp_path / "out") as folder:
+        write(folder, b"half")
+        raise error
+    assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_nothing_appears_before_the_end(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path):
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as folder:  # empty is fine
+        write(folder)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(ConversionError, match=r"holds notes.txt, which no conversion has written"), new_folder(tmp_path / "out"):
+        pytest.fail("must not begin")
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_what_turns_up_during_the_conversion_is_not_replaced_either(tmp_path):
+    with pytest.raises(ConversionError, match=r"holds notes.txt"), new_folder(tmp_path / "out") as folder:
+        write(folder)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ConversionError, match="is a file; give a folder"), new_folder(tmp_path / "out"):
+        pytest.fail("must not begin")
+
+
+def test_a_crash_between_the_two_renames_is_mended_by_the_next_conversion(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    os.replace(tmp_path / "out", tmp_path / ".out.before")
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "out"):
+        raise RuntimeError
+    assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
+
+
+def test_a_place_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConversionError, match="cannot be written"), new_folder(tmp_path / "file" / "out"):
+        pytest.fail("must not begin")
+
+
+def test_a_full_disk_says_so_and_leaves_the_old_artifact(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    with pytest.raises(ConversionError, match="cannot be written: No space left on device; free some space"):
+        with new_folder(tmp_path / "out"), open("/dev/full", "w") as full:
+            full.write("x" * 100_000)
+            full.flush()
+    assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
