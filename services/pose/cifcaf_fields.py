@@ -26,6 +26,9 @@ SKELETON: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 
 NOISE = 0.1  # confidences below are the floor of a trained network; there are thousands of them
+# Cells that are looked at, the most certain first: more than 64 people have (17 keypoints x 16 cells, 19 limbs x 40 cells).
+# They bound the time and the memory that fields without sense can take.
+POINTS_MAX, PAIRS_MAX = 20_000, 50_000
 CELLS = 16.0  # a keypoint is pointed to by the 4 x 4 cells around it: so many full confidences make a map value of 1
 STEP_PX = 2.0  # of the finest level of the map
 SPREAD = 1.5  # smallest standard deviation of a level's Gaussians, in its steps: the levels double, so theirs are 1.5..3
@@ -65,7 +68,7 @@ def read_fields(outputs: Outputs, size_px: tuple[int, int]) -> tuple[Points, Pai
     stride = stride_of(size_px, (cif.shape[3], cif.shape[2]))
     newer = caf.shape[1] == 8
     first = 1 if newer else 0  # the confidence
-    kinds, y, x = np.nonzero(cif[:, first] >= NOISE)
+    kinds, y, x = _strongest(cif[:, first], POINTS_MAX)
     values = cif[kinds, :, y, x]  # (V, 5)
     points = Points(
         kinds=kinds,
@@ -73,7 +76,7 @@ def read_fields(outputs: Outputs, size_px: tuple[int, int]) -> tuple[Points, Pai
         xy=values[:, first + 1 : first + 3] * stride + np.float32(0.5),
         sizes=values[:, 4] * stride,
     )
-    fields, y, x = np.nonzero(caf[:, first] >= NOISE)
+    fields, y, x = _strongest(caf[:, first], PAIRS_MAX)
     values = caf[fields, :, y, x]  # (M, 8 or 9)
     pairs = Pairs(
         fields=fields,
@@ -82,6 +85,16 @@ def read_fields(outputs: Outputs, size_px: tuple[int, int]) -> tuple[Points, Pai
         sizes=values[:, -2:] * stride,
     )
     return points, pairs, float(stride)
+
+
+def _strongest(confidences: Floats, most: int) -> tuple[Ints, Ints, Ints]:
+    """Field, row and column of the cells above the noise, in the order of the fields; of more than `most`, the highest."""
+    flat = confidences.reshape(-1)
+    cells = np.flatnonzero(flat >= NOISE)
+    if len(cells) > most:
+        cells = np.sort(cells[np.argpartition(-flat[cells], most)[:most]])
+    fields, rows, columns = np.unravel_index(cells, confidences.shape)
+    return fields, rows, columns
 
 
 def stride_of(size_px: tuple[int, int], cells: tuple[int, int]) -> int:

@@ -15,8 +15,7 @@ from services.pose.cifcaf_fields import KEYPOINT_FIELDS, SKELETON, FineMap, Ints
 LINK_MIN = 0.1  # confidence of a connection x the map at its far end; below, either of them says no
 KEYPOINT_MIN = 0.15  # score of a keypoint below which it is not connected
 SEED_MIN = 0.2  # map value of a keypoint to begin with: a fifth of its cells are certain of it
-MAX_PEOPLE = 64  # bounds the time that a broken network can take
-MAX_TRIES = 256
+MAX_PEOPLE, MAX_TRIES = 64, 256  # bound the time that fields without sense can take
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,8 @@ def find_people(points: Points, pairs: Pairs, fine: FineMap, stride: float) -> F
         first = int(free.argmax())
         seed = _refined(points, int(kinds[first]), xy[first], float(values[first]), stride / 2)
         person = _as_rows(grow(network, int(kinds[first]), seed, stride / 2))
-        people.append(person)
+        if (person[:, 3] > 0).sum() > 1:  # a keypoint alone is nobody
+            people.append(person)
         free &= ~_covered(person, kinds, xy, stride)
         free[first] = False
     return np.stack(people) if people else np.empty((0, KEYPOINT_FIELDS, 4), np.float32)

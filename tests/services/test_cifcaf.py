@@ -9,6 +9,7 @@ from common.runtimes.base import ModelError
 from common.runtimes.fake import STANDING
 from common.skeleton import INDEX, SIGMAS
 from services.pose.cifcaf import boxes_around, cifcaf, person_scores, suppress
+from services.pose.cifcaf_fields import PAIRS_MAX, POINTS_MAX, read_fields
 from services.pose.cifcaf_grow import Joint, Links, grow
 from tests.services.cifcaf_parts import HEIGHT, STRIDE, WIDTH, body_size, fields, lying, standing, with_flags, without
 
@@ -168,6 +169,20 @@ def test_cells_that_nobody_confirms_are_not_people():
     outputs["cif"][:, :, 1] = np.where(random.random(outputs["cif"][:, :, 1].shape) < 0.02, 0.3, outputs["cif"][:, :, 1])
     outputs["caf"][:, :, 1] = np.where(random.random(outputs["caf"][:, :, 1].shape) < 0.02, 0.3, outputs["caf"][:, :, 1])
     assert not (cifcaf(outputs, SIZE)[1] >= 0.25).any()
+
+
+def test_fields_without_sense_take_bounded_time_and_memory():
+    """All cells certain and pointing anywhere, as of an untrained network: few of 178,000 cells are looked at."""
+    random = np.random.default_rng(6)
+    outputs = fields([])
+    for values in outputs.values():
+        values[:, :, 1] = random.uniform(0.5, 1, values[:, :, 1].shape)
+    points, pairs, _ = read_fields(outputs, SIZE)
+    assert len(points.kinds) == POINTS_MAX
+    assert len(pairs.fields) == PAIRS_MAX
+    assert points.confidences.min() > 0.85  # the most certain of them
+    assert (np.diff(pairs.fields) >= 0).all()
+    assert len(cifcaf(outputs, SIZE)[1]) <= 64
 
 
 def test_a_crowd_of_twenty_small_people():

@@ -22,7 +22,8 @@ from tests.conftest import REPO
 from tests.services.cifcaf_parts import fields, standing
 
 WIDTH, HEIGHT, STRIDE = 321, 241, 8
-PEOPLE = [standing(40, 30, 50, 170), standing(150, 50, 60, 150)]
+BOXES = [(40, 30, 50, 170), (150, 50, 60, 150)]  # x, y, width, height
+PEOPLE = [standing(*box) for box in BOXES]
 
 
 def export(

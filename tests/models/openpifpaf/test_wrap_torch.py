@@ -11,6 +11,7 @@ import pytest
 from common.config import PoseSettings
 from models.openpifpaf.exported import read_export
 from models.openpifpaf.wrap import wrap
+from models.tensorrt.check import check_onnx
 from services.pose.bottom_up import load_bottom_up
 
 torch = pytest.importorskip("torch", reason="PyTorch is absent: run by .ci/run with the extra convert")
@@ -51,10 +52,9 @@ class Small(torch.nn.Module):
         return self.cif(x), self.caf(x)
 
 
-@pytest.mark.parametrize(("width", "height", "cells"), [(321, 241, (41, 31)), (320, 240, (39, 29))])
-def test_an_export_with_an_open_batch_is_wrapped_and_runs(tmp_path: Path, width, height, cells):
+def export(path: Path, width: int, height: int) -> Path:
+    """As openpifpaf.export_onnx of 0.13 does: opset 11, a batch of any size."""
     torch.manual_seed(0)
-    path = tmp_path / "small.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, about sizes that become constants: as they are to
         torch.onnx.export(
@@ -62,6 +62,12 @@ def test_an_export_with_an_open_batch_is_wrapped_and_runs(tmp_path: Path, width,
             input_names=["input_batch"], output_names=["cif", "caf"],
             dynamic_axes={name: {0: "dynamic"} for name in ("input_batch", "cif", "caf")},
         )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(("width", "height", "cells"), [(321, 241, (41, 31)), (320, 240, (39, 29))])
+def test_an_export_with_an_open_batch_is_wrapped_and_runs(tmp_path: Path, width, height, cells):
+    path = export(tmp_path / "small.onnx", width, height)
     found = read_export(path)
     assert (found.width_px, found.height_px, found.stride) == (width, height, 8)
     wrap(path, tmp_path / "made")
@@ -70,3 +76,11 @@ def test_an_export_with_an_open_batch_is_wrapped_and_runs(tmp_path: Path, width,
     assert outputs["cif"].shape == (1, 17, 5, cells[1], cells[0])
     assert outputs["caf"].shape == (1, 19, 8, cells[1], cells[0])
     estimator.close()
+
+
+def test_tensorrt_parses_and_builds_what_was_wrapped(tmp_path: Path):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is absent: run by .ci/run with the extra tensorrt-check")
+    wrap(export(tmp_path / "small.onnx", 321, 241), tmp_path / "made")
+    check = check_onnx(tmp_path / "made" / "model.onnx")
+    assert check.good, check.findings
+    assert "skipped" not in check.parser
