@@ -203,7 +203,7 @@ def main() -> None:
     artifact = changed(find_artifact(args.artifact), args)
     truths = list(coco_mini(args.kit))
     for threads in args.threads:
-        for task in args.tasks or [task for task in artifact.tasks if task != "bottom_up"]:  # models.openpifpaf.compare
+        for task in args.tasks or artifact.tasks:
             if task == "bottom_up":
                 continue
             engine = load(artifact, task=task, runtime=args.runtime, precision=args.precision, threads=threads)
