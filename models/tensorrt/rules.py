@@ -24,6 +24,7 @@ from models.tensorrt.table import (
     RESIZE_COORDINATES,
     RESIZE_MODES,
     RESIZE_NEAREST,
+    UINT8_SINCE,
 )
 
 Check = Callable[[OnnxGraph, Any], Iterator[Finding]]
@@ -74,7 +75,7 @@ def _pixels(graph: OnnxGraph, name: str) -> Iterator[Finding]:
         text = f"reads the uint8 input {name!r} directly; TensorRT has uint8 for inputs only"
         yield error(title(node), text, "cast it to float first")
     if not others:
-        yield note(name, f"uint8 input, cast at once: the table of TensorRT {NEW} allows it, that of {OLD} does not name it")
+        yield note(name, f"uint8 input, cast at once: the tables name that from TensorRT {UINT8_SINCE} on, {OLD} does not")
 
 
 def _names(graph: OnnxGraph) -> Iterator[Finding]:

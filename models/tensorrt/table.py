@@ -1,7 +1,8 @@
-"""What TensorRT's ONNX parser reads: operators, opsets, types, as onnx-tensorrt publishes them.
+"""What TensorRT's ONNX parser reads: operators, opsets, types, as published.
 
-Sources: onnx/onnx-tensorrt, docs/operators.md, of the releases 8.5, 9.2 and 10.15. Jetson boards bring 8.5 with JetPack 5.1,
-8.6 with 6.0 and 10.3 with 6.1; where the tables of 8.5 and 10.15 differ, an operator is marked as new since 8.5.
+Sources: onnx/onnx-tensorrt, docs/operators.md, of the releases 8.5, 9.2 and 10.15; the opset of 8.6 from
+NVIDIA/Deep-Learning-Accelerator-SW, operators/README.md. Jetson boards bring 8.5 with JetPack 5.1, 8.6 with 6.0 and 10.3 with
+6.1. Where the tables of 8.5 and 10.15 differ, an operator is marked as new since 8.5.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 SOURCE = "github.com/onnx/onnx-tensorrt, docs/operators.md"
 
 # TensorRT release -> the largest opset that it reads.
-OPSETS = {"8.5": 17, "9.2": 19, "10.15": 24}
+OPSETS = {"8.5": 17, "8.6": 17, "9.2": 19, "10.15": 24}
 OLDEST_OPSET = 9
 OLD, NEW = "8.5", "10.15"
+UINT8_SINCE = "9.2"  # the first of these tables that names it; for inputs and outputs of the network only
 
 
 def _names(text: str) -> frozenset[str]:

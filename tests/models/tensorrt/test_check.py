@@ -45,8 +45,9 @@ def test_a_plain_network_has_no_findings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("opset", "errors", "warnings"),
-    [(8, [], ["older than 9"]), (13, [], []), (17, [], []), (18, [], ["TensorRT 8.5"]),
-     (20, [], ["TensorRT 8.5", "TensorRT 9.2"]), (25, ["TensorRT 10.15"], ["TensorRT 8.5", "TensorRT 9.2"])],
+    [(8, [], ["older than 9"]), (13, [], []), (17, [], []), (18, [], ["TensorRT 8.5", "TensorRT 8.6"]),
+     (20, [], ["TensorRT 8.5", "TensorRT 8.6", "TensorRT 9.2"]),
+     (25, ["TensorRT 10.15"], ["TensorRT 8.5", "TensorRT 8.6", "TensorRT 9.2"])],
 )  # fmt: skip
 def test_the_opset_is_held_against_each_release(opset: int, errors: list[str], warnings: list[str], tmp_path: Path) -> None:
     net = plain()
