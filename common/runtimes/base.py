@@ -178,6 +178,8 @@ def to_network(batch: Batch, table: NDArray[Any], layout: str) -> NDArray[Any]:
 
     table: (1, 256, 3) of the network's dtype. Returns (N, H, W, 3), or (N, 3, H, W) for the layout NCHW.
     """
+    if table.dtype == np.float16:  # which cv2.LUT knows in its newest releases only
+        return to_network(batch, table.astype(np.float32), layout).astype(np.float16)
     count, height, width, _ = batch.shape
     values: NDArray[Any] = cv2.LUT(batch.reshape(count * height, width, 3), table).reshape(batch.shape)
     if layout == "NHWC":

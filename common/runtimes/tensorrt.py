@@ -150,6 +150,7 @@ class TensorrtEngine(EngineBase):
         check_network(self._model, self._input, found)
         self._raw = found.dtype == "uint8" and self._input.layout == "NHWC"
         self._table = pixel_table(self._input).astype(found.dtype)
+        self._shape: tuple[int, ...] | None = None  # that was set last
         self._dtypes = {name: dtype_name(trt, engine.get_tensor_dtype(name)) for name in names}
         self._make_buffers(trt, found, [name for name in names if name != found.name])
 
@@ -164,7 +165,6 @@ class TensorrtEngine(EngineBase):
         self._set_shape(most)
         self._outputs: dict[str, Buffer] = {}
         self._allocator = make_allocator(trt, self._outputs)
-        self._shapes: dict[str, tuple[int, ...]] = {}
         for name in outputs:
             shape = tuple(self._context.get_tensor_shape(name))
             depends_on_data = any(size < 0 for size in shape)
@@ -196,10 +196,10 @@ class TensorrtEngine(EngineBase):
             return {name: self._outputs[name].read(shape) for name, shape in shapes.items()}
 
     def _set_shape(self, shape: tuple[int, ...]) -> None:
-        if shape == getattr(self, "_shape", None):
+        if shape == self._shape:
             return  # setting it again would plan the memory anew
+        self._shape = None
         if not self._context.set_input_shape(self._source.name, shape):
-            self._shape: tuple[int, ...] | None = None
             raise ModelError(
                 f"the engine takes no input {shape}: it was built for {self._size_px[0]}x{self._size_px[1]} pixels and batches "
                 f"up to {self._at_once}; choose that size in the manifest, or another runtime"
@@ -217,15 +217,17 @@ class TensorrtEngine(EngineBase):
         }
 
     def _free(self) -> None:
-        with self._cuda.active():  # TensorRT frees its own memory with the objects
+        def drop() -> None:  # TensorRT frees its own memory with its objects
             self._context = self._engine = self._runtime = None
-        _let_go(self._cuda)
+
+        _let_go(self._cuda, drop)
 
 
-def _let_go(cuda: Cuda) -> None:
-    """Free what the engine holds. A GPU that was lost refuses even that; the process may end all the same."""
+def _let_go(cuda: Cuda, before: Callable[[], None] = lambda: None) -> None:
+    """Free what an engine holds. A GPU that was lost refuses even that, and may not keep the service from going on."""
     try:
         with cuda.active():
+            before()
             cuda.close()
     except ModelError as error:
         log.warning("event=cuda_not_freed reason=%s", error)

@@ -8,7 +8,7 @@ import pytest
 from common.artifact import read_artifact
 from common.manifest import ArtifactError, InputSpec
 from common.runtimes import load
-from common.runtimes.base import stack
+from common.runtimes.base import pixel_table, stack, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
 from tests.model_parts import SIZE, file_text, manifest_text, pulled, tiny_artifact, write_tiny_onnx
 
@@ -105,6 +105,19 @@ def test_an_output_without_a_row_a_picture_is_named_at_load(tmp_path):
     (tmp_path / "manifest.toml").write_text(text)
     with pytest.raises(ArtifactError, match=r"the output 'answer' has the shape \(\); its first axis must be the picture"):
         load(read_artifact(tmp_path), runtime="onnx")
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8, np.int8])
+def test_pixels_become_what_the_network_takes_by_one_table(dtype, layout):
+    batch = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    spec = InputSpec(width_px=6, height_px=4, mean=(100, 110, 120), std=(2, 3, 4), dtype="float32")
+    table = pixel_table(spec).astype(np.float16).clip(0, 127).astype(dtype)
+    values = to_network(batch, table, layout)
+    assert values.dtype == dtype
+    nhwc = values if layout == "NHWC" else values.transpose(0, 2, 3, 1)
+    for channel in range(3):
+        np.testing.assert_array_equal(nhwc[..., channel], table[0, :, channel][batch[..., channel]])
 
 
 def test_outputs_of_different_sizes_are_filled_up_with_zeros():
