@@ -61,18 +61,18 @@ def measure_latency(case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def best_round(work: Callable[[], Any], seconds: float) -> list[float]:
+def best_round(work: Callable[[], Any], seconds: float, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Milliseconds of each run of the round with the lowest median, of three that share the seconds."""
     for _ in range(WARM_UP):
         work()
     rounds: list[list[float]] = []
     for _ in range(ROUNDS):
-        until = time.perf_counter() + seconds / ROUNDS
+        until = clock() + seconds / ROUNDS
         taken: list[float] = []
-        while len(taken) < MIN_RUNS or time.perf_counter() < until:
-            started = time.perf_counter()
+        while len(taken) < MIN_RUNS or clock() < until:
+            started = clock()
             work()
-            taken.append((time.perf_counter() - started) * 1e3)
+            taken.append((clock() - started) * 1e3)
         rounds.append(taken)
     return min(rounds, key=lambda taken: float(np.median(taken)))
 
