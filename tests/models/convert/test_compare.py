@@ -32,7 +32,8 @@ def yolox(kit: Path, tmp_path: Path) -> Artifact:
         files += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n[[file.source]]\nkind = "file"\n'
         (tmp_path / name).write_bytes(content)
     (tmp_path / "manifest.toml").write_text(
-        'name = "yolox"\nversion = "1"\ntasks = ["detect"]\nlicence = "Apache-2.0"\ntraining_data = "COCO"\nprovenance = "kit"\n'
+        'name = "yolox"\nversion = "1"\ntasks = ["detect"]\nlicence = "Apache-2.0"\ntraining_data = "COCO"\n'
+        'provenance = "kit"\n'
         '[input]\nwidth_px = 416\nheight_px = 416\nlayout = "NCHW"\ndtype = "float32"\ncolour = "bgr"\nbatch = false\n'
         f'[detect]\ndecoder = "yolox"\n{files}'
     )
@@ -73,7 +74,8 @@ def test_the_float16_file_of_the_same_network_is_accepted(yolox, kit):
 @pytest.mark.kit
 def test_another_network_is_not_the_same_network(kit):
     """Both are good, and agree on most people; the smaller one is no conversion of the larger one."""
-    sides = [Side(load(pulled(name), runtime="openvino"), pulled(name)) for name in ("pp-tinypose-256x192", "pp-tinypose-128x96")]
+    names = ("pp-tinypose-256x192", "pp-tinypose-128x96")
+    sides = [Side(load(pulled(name), runtime="openvino"), pulled(name)) for name in names]
     result = compare(*sides, load_samples(kit / "people" / "crops0.zip", 24), "float16")
     assert not result.verdict.passed
     assert result.agreement.error is None  # outputs of other shapes

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_the_manifest_says_all_that_the_source_says(tmp_path):
     assert manifest.measured[0].value == 0.99
 
 
+def convert(out: Path, then: Callable[[Path], None], content: bytes = b"network") -> None:
+    """Write an artifact, and do something more before it is published."""
+    with new_folder(out) as folder:
+        write(folder, content)
+        then(folder)
+
+
+def nothing(folder: Path) -> None:
+    del folder
+
+
 def test_a_new_artifact_takes_the_place_of_the_old_one(tmp_path):
     for content in (b"one", b"two"):
         with new_folder(tmp_path / "out") as folder:
@@ -52,9 +64,12 @@ def test_a_new_artifact_takes_the_place_of_the_old_one(tmp_path):
 def test_a_failure_or_an_interrupt_leaves_the_old_artifact_and_nothing_else(tmp_path, error):
     with new_folder(tmp_path / "out") as folder:
         write(folder)
-    with pytest.raises(error), new_folder(tmp_path / "out") as folder:
-        write(folder, b"half")
+
+    def fail(folder: Path) -> None:
         raise error
+
+    with pytest.raises(error):
+        convert(tmp_path / "out", fail, b"half")
     assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -70,23 +85,26 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path):
     with new_folder(tmp_path / "out") as folder:  # empty is fine
         write(folder)
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(ConversionError, match=r"holds notes.txt, which no conversion has written"), new_folder(tmp_path / "out"):
-        pytest.fail("must not begin")
+    with pytest.raises(ConversionError, match=r"holds notes.txt, which no conversion has written"):
+        convert(tmp_path / "out", lambda folder: pytest.fail("must not begin"))
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
 def test_what_turns_up_during_the_conversion_is_not_replaced_either(tmp_path):
-    with pytest.raises(ConversionError, match=r"holds notes.txt"), new_folder(tmp_path / "out") as folder:
-        write(folder)
+
+    def meanwhile(folder: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "notes.txt").write_text("mine")
+
+    with pytest.raises(ConversionError, match=r"holds notes.txt"):
+        convert(tmp_path / "out", meanwhile)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(ConversionError, match="is a file; give a folder"), new_folder(tmp_path / "out"):
-        pytest.fail("must not begin")
+    with pytest.raises(ConversionError, match="is a file; give a folder"):
+        convert(tmp_path / "out", nothing)
 
 
 def test_a_crash_between_the_two_renames_is_mended_by_the_next_conversion(tmp_path):
@@ -100,15 +118,13 @@ def test_a_crash_between_the_two_renames_is_mended_by_the_next_conversion(tmp_pa
 
 def test_a_place_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConversionError, match="cannot be written"), new_folder(tmp_path / "file" / "out"):
-        pytest.fail("must not begin")
+    with pytest.raises(ConversionError, match="cannot be written"):
+        convert(tmp_path / "file" / "out", nothing)
 
 
 def test_a_full_disk_says_so_and_leaves_the_old_artifact(tmp_path):
     with new_folder(tmp_path / "out") as folder:
         write(folder)
     with pytest.raises(ConversionError, match="cannot be written: No space left on device; free some space"):
-        with new_folder(tmp_path / "out"), open("/dev/full", "w") as full:
-            full.write("x" * 100_000)
-            full.flush()
+        convert(tmp_path / "out", lambda folder: Path("/dev/full").write_text("x" * 100_000) and None)
     assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
