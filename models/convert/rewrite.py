@@ -5,7 +5,7 @@
 | batch norm behind a convolution or linear layer | folded | folded |
 | transposed convolution | stays: both run it | convolution + depth to space + crop (rewrite_deconv) |
 | PixelShuffle | stays: exports as DepthToSpace | slices, reshapes, a concatenation (rewrite_blocks) |
-| max pooling that pads, behind an activation that is never negative | stays | zeros, then pooling (rewrite_pool) |
+| max pooling that pads, of what cannot be negative | stays | zeros, then pooling (rewrite_pool) |
 | PixelUnshuffle | stays: exports as SpaceToDepth | part of the next convolution, or a strided one of its own |
 
 Everything else is reported by `report`, never changed.
@@ -24,7 +24,7 @@ from models.convert.fold import fold_norms
 from models.convert.rewrite_blocks import DepthToSpace, absorb_unshuffle, block_order, block_sampler, can_absorb, reordering
 from models.convert.rewrite_channels import reorder_at
 from models.convert.rewrite_deconv import SubPixelConv, deconv_name
-from models.convert.rewrite_pool import can_pad_with_zeros, zero_padded
+from models.convert.rewrite_pool import can_pad_with_zeros, padding_pool, pads_for_pooling, zero_padded
 from models.convert.rewrite_report import Finding, report
 from models.convert.rewrite_trace import Change, find_shapes, insert_module, module_of, shape_of, traced, uses
 from models.convert.rewrite_untraced import rewrite_modules
@@ -61,8 +61,7 @@ def _rewrite_graph(graph: torch.fx.GraphModule, example: Any) -> list[Change]:
             changes.append(_rewrite_shuffle(graph, node, factor))
         elif (factor := _factor(graph, node, nn.PixelUnshuffle, functional.pixel_unshuffle)) is not None:
             changes.append(_rewrite_unshuffle(graph, node, factor))
-    pools = [node for node in graph.graph.nodes if can_pad_with_zeros(graph, node)]
-    changes += [_rewrite_pool(graph, node) for node in pools]
+    changes += _rewrite_pools(graph)
     deconvs = [(node, module_of(graph, node, nn.ConvTranspose2d)) for node in graph.graph.nodes]
     changes += [_rewrite_deconv(graph, node, deconv) for node, deconv in deconvs if deconv is not None]
     graph.delete_all_unused_submodules()
@@ -98,9 +97,16 @@ def _rewrite_unshuffle(graph: torch.fx.GraphModule, node: torch.fx.Node, factor:
     return Change(path, what, f"part of {user.target}, now with stride {conv.stride[0] * factor}")
 
 
-def _rewrite_pool(graph: torch.fx.GraphModule, node: torch.fx.Node) -> Change:
-    pool = module_of(graph, node, nn.MaxPool2d)
-    return Change(_replace(graph, node, zero_padded(pool)), "max pooling that pads", "zeros as padding, then pooling")
+def _rewrite_pools(graph: torch.fx.GraphModule) -> list[Change]:
+    pools = [(node, padding_pool(graph, node)) for node in graph.graph.nodes if can_pad_with_zeros(graph, node)]
+    pads = [node for node in graph.graph.nodes if pads_for_pooling(graph, node)]
+    for node in pads:
+        node.update_kwarg("value", 0.0)
+    changes = [Change(node.name, "padding of a max pooling", "zeros") for node in pads]
+    for node, pool in pools:
+        path = _replace(graph, node, zero_padded(pool))
+        changes.append(Change(path, "max pooling that pads", "zeros as padding, then pooling"))
+    return changes
 
 
 def _rewrite_deconv(graph: torch.fx.GraphModule, node: torch.fx.Node, deconv: nn.ConvTranspose2d) -> Change:

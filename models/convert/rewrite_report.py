@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.convert.rewrite_pool import can_pad_with_zeros, pads
+from models.convert.rewrite_pool import can_pad_with_zeros, padding_pool
 from models.convert.rewrite_trace import module_of, traced
 
 
@@ -70,9 +70,10 @@ def _of_module(path: str, module: nn.Module) -> Finding | None:
 
 
 def _of_node(graph: torch.fx.GraphModule, node: torch.fx.Node) -> Finding | None:
+    if padding_pool(graph, node) is not None and not can_pad_with_zeros(graph, node):
+        path = str(node.target) if node.op == "call_module" else node.name
+        return Finding(path, "max pooling that pads", _PADS, "behind a ReLU, zeros would do")
     if node.op == "call_module":
-        if (pool := module_of(graph, node, nn.MaxPool2d)) is not None and pads(pool) and not can_pad_with_zeros(graph, node):
-            return Finding(str(node.target), "max pooling that pads", _PADS, "behind a ReLU, zeros would do")
         found = _of_module(str(node.target), module_of(graph, node, nn.Module))
         return _pooled(str(node.target), excites=_excites(node)) if found and "pooling" in found.what else found
     if node.op not in ("call_function", "call_method"):
