@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ def _primary_context(driver: Any, index: int) -> Any:
     pycuda's `detach` is no way back: it does nothing on another thread than the one that retained, and leaves the context
     current on that one.
     """
-    return driver.Device(index).retain_primary_context()
+    context = driver.Device(index).retain_primary_context()
+    atexit.register(context.detach)  # left to its destructor, pycuda detaches it the wrong way and complains
+    return context
 
 
 class PycudaCuda:

@@ -30,6 +30,9 @@ def fake_pycuda(gpu: HostCuda, *, count: int = 1, refuse: str = "") -> Any:
     state = SimpleNamespace(retained=0, stack=[])
 
     class PrimaryContext:
+        def detach(self) -> None:
+            """At the end of the process."""
+
         def push(self) -> None:
             manager = gpu.active()
             manager.__enter__()
