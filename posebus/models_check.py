@@ -95,7 +95,9 @@ def _edgetpu(
     _show_placement(console, placement, every_op)
     _show_compiler(console, report, differences, against)
     _draw(placement, svg, png)
-    return placement.fully_placed, {**as_data(placement), **compiler_data(report, differences)}
+    # Where the compiler ran, its word counts.
+    good = placement.fully_placed if report is None else report.fully_placed
+    return good, {**as_data(placement), **compiler_data(report, differences)}
 
 
 def _compared(

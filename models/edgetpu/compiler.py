@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.manifest import ModelError
@@ -48,6 +48,10 @@ class Report:
     @property
     def placed(self) -> int:
         return sum(count for (_, status), count in self.counts.items() if status == MAPPED)
+
+    @property
+    def fully_placed(self) -> bool:
+        return not self.failure and 0 < self.placed == sum(self.counts.values())
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,14 @@ def compile_model(
         code, output = _run(command, timeout_s)
         log = Path(folder) / f"{path.stem}_edgetpu.log"
         report = parse_report(output)
-        if not report.counts and log.is_file():
-            report = parse_report(output + "\n" + log.read_text(errors="replace"))
+        if sum(report.counts.values()) != report.total and log.is_file():  # the table is in the file only
+            table = parse_report(log.read_text(errors="replace"))
+            report = replace(report, counts=table.counts)
         made = Path(folder) / f"{path.stem}_edgetpu.tflite"
         compiled = read_model(made) if code == 0 and made.is_file() and made.stat().st_size else None
     if compiled is None and not report.failure:
         last = (output.strip().splitlines() or ["it said nothing"])[-1]
-        report = Report(**{**vars(report), "failure": f"exit code {code}: {last}"})
+        report = replace(report, failure=f"exit code {code}: {last}")
     return report, compiled
 
 

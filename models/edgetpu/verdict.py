@@ -132,7 +132,8 @@ def _ranks(graph: Subgraph, op: Op, rule: Rule) -> Verdict | None:
         tensor = graph.tensors[index]
         if any(side > 1 for side in tensor.shape[:-3]):
             sides = "x".join(map(str, tensor.shape))
-            return Verdict(False, RANK, f"{tensor.name!r} {sides}: only the 3 innermost dimensions may exceed 1", "use batch 1")
+            fix = "use batch 1" if tensor.rank == 4 else "do it in steps of at most 3 dimensions above 1"
+            return Verdict(False, RANK, f"{tensor.name!r} {sides}: only the 3 innermost dimensions may exceed 1", fix)
     return None
 
 

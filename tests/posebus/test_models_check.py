@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import cv2
 import pytest
 
+from models.edgetpu.graph import COMPILED_OP
 from models.tensorrt import rtx
 from tests.models.edgetpu.build import Net
 from tests.models.edgetpu.test_compiler import REFUSED, stand_in
@@ -130,6 +131,23 @@ def test_the_compiler_is_run_where_it_is_on_the_path(posebus: Command, tmp_path:
     assert data["differences"][0]["kind"] == "CONV_2D"
     without = posebus("models", "check", "--target", "edgetpu", path, "--no-compiler")
     assert "edgetpu_compiler" not in without.out
+
+
+def test_the_compilers_word_counts_where_it_ran(posebus: Command, tmp_path: Path) -> None:
+    """A newer compiler that maps everything: what was predicted is named as wrong, and the command ends with 0."""
+    whole = Net()
+    whole.op("CUSTOM", [whole.input([1, 8, 8, 4])], [1, 8, 8, 8], custom=COMPILED_OP, name="all", custom_options=b"x" * 64)
+    text = "Edge TPU Compiler version 17.0\nModel compiled successfully in 3 ms.\nTotal number of operations: 5\n"
+    table = "CONV_2D  4  Mapped to Edge TPU\nLEAKY_RELU  1  Mapped to Edge TPU\n"
+    path = broken_in_the_middle().write(tmp_path / "cut.tflite")
+    stand_in(tmp_path, text + table, whole.write(tmp_path / "made.tflite"))
+    done = posebus("models", "check", "--target", "edgetpu", path)
+    assert done.code == 0
+    assert "prediction and compiler differ" in done.out
+    stand_in(tmp_path, text + table)  # it says so, but makes no file
+    done = posebus("models", "check", "--target", "edgetpu", path)
+    assert done.code == 1
+    assert "exit code 0" in done.out
 
 
 def test_a_compiler_that_refuses_is_told(posebus: Command, tmp_path: Path) -> None:

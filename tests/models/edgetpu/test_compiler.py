@@ -80,6 +80,9 @@ def test_a_log_is_read() -> None:
         ("STRIDED_SLICE", STRIDES): 4, ("MAX_POOL_2D", MAPPED): 14,
     }  # fmt: skip
     assert (report.placed, report.total, report.runs, report.failure) == (57, 267, 1, "")
+    assert not report.fully_placed
+    assert parse_report("CONV_2D  3  Mapped to Edge TPU\nADD  1  Mapped to Edge TPU").fully_placed
+    assert not parse_report("Edge TPU Compiler version 16.0").fully_placed
     assert report.on_chip_used_bytes == pytest.approx(4.21 * MIB, abs=1)
     assert report.on_chip_free_bytes == pytest.approx(3.29 * MIB, abs=1)
     assert report.streamed_bytes == round(41.75 * 1024)
@@ -116,6 +119,15 @@ def compiled(tmp_path: Path) -> Path:
     return net.write(tmp_path / "made.tflite")
 
 
+def test_a_table_that_is_only_in_the_log_file_is_read_there(tmp_path: Path) -> None:
+    path = small().write(tmp_path / "net.tflite")
+    text = "Edge TPU Compiler version 16.0\nModel compiled successfully in 3 ms.\nTotal number of operations: 3\n"
+    table = "Edge TPU Compiler version 16.0\n\nCONV_2D  1  Mapped to Edge TPU\nLEAKY_RELU  1  Operation not supported\n"
+    report, _ = compile_model(path, stand_in(tmp_path, text, compiled(tmp_path), log=table), timeout_s=30)
+    assert report.counts == {("CONV_2D", MAPPED): 1, ("LEAKY_RELU", "Operation not supported"): 1}
+    assert report.total == 3
+
+
 STAND_IN = """#!{python}
 import shutil, sys, time
 arguments = sys.argv[1:]
@@ -123,18 +135,21 @@ open({record!r}, "w").write(" ".join(arguments))
 folder, model = arguments[arguments.index("-o") + 1], arguments[-1]
 time.sleep({sleep})
 print({text!r})
+name = folder + "/" + model.rsplit("/", 1)[-1].replace(".tflite", "_edgetpu.")
+if {log!r}:
+    open(name + "log", "w").write({log!r})
 if {made!r}:
-    shutil.copy({made!r}, folder + "/" + model.rsplit("/", 1)[-1].replace(".tflite", "_edgetpu.tflite"))
+    shutil.copy({made!r}, name + "tflite")
 sys.exit({code})
 """
 
 
-def stand_in(folder: Path, text: str, made: Path | None = None, code: int = 0, sleep: float = 0) -> Path:
+def stand_in(folder: Path, text: str, made: Path | None = None, code: int = 0, sleep: float = 0, log: str = "") -> Path:
     """An executable that behaves as the compiler does: prints a log, writes a file, ends with a code."""
     path = folder / "edgetpu_compiler"
     record = str(folder / "called")
     values = {"python": sys.executable, "record": record, "text": text, "made": str(made or ""), "code": code, "sleep": sleep}
-    path.write_text(STAND_IN.format(**values))
+    path.write_text(STAND_IN.format(**values, log=log))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 
