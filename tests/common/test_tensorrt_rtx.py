@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from common.manifest import ArtifactError, InputSpec, ModelError
 from common.runtimes import RuntimeUnavailable
+from common.runtimes.tensorrt_buffers import make_allocator
 from common.runtimes.tensorrt_build import BuildRequest, Mode, build_engine, make_logger
 from common.runtimes.tensorrt_cache import cached_engine
 from tests.common.test_tensorrt_build import FIXED, write_half, write_quantised, write_unknown
@@ -51,6 +52,44 @@ def write_pose_head(path: Path, *, batch: int | str = "batch") -> None:
         ],
     )  # fmt: skip
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+USED = {
+    "IExecutionContext": "set_tensor_address set_output_allocator set_input_shape get_tensor_shape get_max_output_size "
+    "execute_async_v3",
+    "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_mode get_tensor_shape get_tensor_dtype get_tensor_profile_shape "
+    "create_execution_context",
+    "Runtime": "deserialize_cuda_engine",
+    "TensorIOMode": "INPUT OUTPUT",
+    "DataType": "FLOAT HALF INT8 INT32 INT64 UINT8 BOOL",
+}
+
+
+@pytest.mark.parametrize("kind", USED)
+def test_what_the_engine_calls_is_there_by_name(kind):
+    assert [name for name in USED[kind].split() if not hasattr(getattr(trt, kind), name)] == []
+
+
+def test_an_output_allocator_can_be_made_of_the_real_class():
+    class NoBuffer:
+        address = 4096
+
+        def grow(self, size: int) -> None:
+            assert size == 12
+
+    allocator = make_allocator(trt, {"dets": NoBuffer()})  # type: ignore[dict-item]
+    assert isinstance(allocator, trt.IOutputAllocator)
+    assert allocator.reallocate_output_async("dets", 0, 12, 256, 1) == 4096
+    allocator.notify_shape("dets", trt.Dims([1, 7, 5]))
+    assert allocator.shapes == {"dets": (1, 7, 5)}
+
+
+def test_what_rtx_does_not_have_is_what_we_do_without():
+    """As TensorRT 11: the network's types are the file's. Should this fail, tensorrt_build.py may do more."""
+    assert not hasattr(trt.BuilderFlag, "FP16")
+    assert not hasattr(trt.BuilderFlag, "INT8")
+    assert not hasattr(trt, "IInt8EntropyCalibrator2")
+    assert not hasattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH")
 
 
 def test_a_tiny_network_is_built_from_floats_and_from_pixels(tmp_path):
