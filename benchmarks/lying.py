@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._lying_clips import FALLS, FOLDERS, KIT, Box, Networks, Played, Seen, clips, corner, frames, play
+from benchmarks._lying_photos import recall
 from benchmarks._report import Report, options
 from common.config import DetectorSettings, SecondLookSettings
 from common.geometry import Floats, iou_matrix
@@ -52,6 +53,11 @@ def main() -> int:
         for detector in detectors
         for far in arguments.far
         for chosen in (OFF, settings)
+    ]
+    report.data["photos"] = [
+        {"detector": detector, **recall(Networks(detector, arguments.pose), posture, 8 if arguments.quick else 157)}
+        for detector in detectors
+        for posture in ("lying", "upright")
     ]
     report.data["milliseconds"] = [_time_looks(detector) for detector in detectors]
     _tables(report)
@@ -174,6 +180,14 @@ def _tables(report: Report) -> None:
         "runs/frame daily", "boxes daily", "false alarms",
     )  # fmt: skip
     report.table("People found before the fall and after the impact", columns, [cells(row) for row in rows])
+    turns = ("0", "90", "-90", "180", "any")
+    report.table(
+        "Photos of people: found as they are, turned, and in any way", ("detector", "posture", "n", *turns),
+        [
+            (row["detector"], row["posture"], str(row["n"]), *(f"{row[turn]:.2f}" for turn in turns))
+            for row in report.data["photos"]
+        ],
+    )  # fmt: skip
     report.table(
         "One look", ("detector", "first ms", "second ms", "ratio"),
         [(m["detector"], f"{m['first_ms']}", f"{m['second_ms']}", f"{m['ratio']}") for m in report.data["milliseconds"]],
