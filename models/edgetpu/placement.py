@@ -67,9 +67,9 @@ class OpPlacement:
 class Placement:
     """The placement of a whole file.
 
-    refused: why the compiler would refuse the whole file, if it would; cut: the first operator that falls off behind the
-    device's run, and so strands what follows; runs: Edge TPU runs that are compiled; possible_runs: those that there would be
-    with `-a`; transferred_bytes: tensors that cross the bus at each inference.
+    refused: why the compiler would refuse the whole file, if it would; cut: the first operator that falls off once the
+    device's run has begun, and so strands what follows; runs: Edge TPU runs that are compiled; possible_runs: those that
+    there would be with `-a`; transferred_bytes: tensors that cross the bus at each inference.
     """
 
     path: Path
@@ -152,9 +152,12 @@ def place(model: Model, *, every_run: bool = False, bus: Bus = BUSES["usb3"], ho
     refused = next((item for graph in verdicts for item in graph if item.status in REFUSING), None)
     ops: list[OpPlacement] = []
     possible, transferred, used = 0, 0, set[tuple[int, int]]()
+    cut: int | None = None
     for number, graph in enumerate(model.subgraphs):
         # The compiler looks at the main subgraph only; others are the bodies of control flow.
-        runs = _runs(graph, [item.supported for item in verdicts[number]]) if number == 0 else []
+        steps = _steps(graph, [item.supported for item in verdicts[number]]) if number == 0 else []
+        runs = [step for on_device, step in steps if on_device]
+        cut = _cut(steps) if number == 0 and not refused else cut
         chosen = [] if refused else runs if every_run else runs[:1]
         possible += len(runs)
         transferred += sum(_crossing(graph, run) for run in chosen)
@@ -163,33 +166,30 @@ def place(model: Model, *, every_run: bool = False, bus: Bus = BUSES["usb3"], ho
     started = len({op.run for op in ops if op.run is not None})
     latency = estimate(_load(ops, transferred, started), bus, host)
     reason = refused.reason if refused else None
-    return Placement(model.path, model, tuple(ops), reason, _cut(ops), started, possible, transferred, latency)
+    cut_at = ops[cut] if cut is not None else None  # the main subgraph's operators come first
+    return Placement(model.path, model, tuple(ops), reason, cut_at, started, possible, transferred, latency)
 
 
-def _cut(ops: list[OpPlacement]) -> OpPlacement | None:
-    behind: set[int] = set()  # tensors that depend on what the device makes
-    for op in ops:
-        if op.subgraph == 0 and (op.placed or behind.intersection(op.op.inputs)):
-            if not op.supported:
-                return op
-            behind.update(op.op.outputs)
-    return None
-
-
-def _runs(graph: Subgraph, supported: list[bool]) -> list[list[int]]:
-    """The runs of operators that the device can do, in the order in which they would run."""
-    left, done, runs = list(graph.ops), set[int](), []
+def _steps(graph: Subgraph, supported: list[bool]) -> list[tuple[bool, list[int]]]:
+    """Runs of operators that the device can do and runs of those that it cannot, in the order in which they would run."""
+    left, done, steps = list(graph.ops), set[int](), []
     while left:
         kind = next(supported[op.index] for op in left if _ready(graph, op, done))
-        run: list[int] = []
+        step: list[int] = []
         for op in left:
             if supported[op.index] == kind and _ready(graph, op, done):
-                run.append(op.index)
+                step.append(op.index)
                 done.add(op.index)
         left = [op for op in left if op.index not in done]
-        if kind:
-            runs.append(run)
-    return runs
+        steps.append((kind, step))
+    return steps
+
+
+def _cut(steps: list[tuple[bool, list[int]]]) -> int | None:
+    """The first operator that has to wait for the device's run and that the device cannot do."""
+    kinds = [kind for kind, _ in steps]
+    first = kinds.index(True) if True in kinds else len(steps)
+    return min((index for kind, step in steps[first:] if not kind for index in step), default=None)
 
 
 def _ready(graph: Subgraph, op: Op, done: set[int]) -> bool:
