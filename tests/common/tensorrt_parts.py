@@ -7,6 +7,7 @@ flags, addresses must be set, shapes must lie in the profile, outputs whose size
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from common.artifact import Artifact
+from common.runtimes.base import Request
 from common.runtimes.cuda_host import HostCuda
+from common.runtimes.tensorrt import TensorrtEngine, open_engine
 
 _TYPES = {1: "FLOAT", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 10: "HALF"}
 _NUMPY = {"FLOAT": "float32", "UINT8": "uint8", "INT8": "int8", "INT32": "int32", "INT64": "int64", "HALF": "float16"}
@@ -315,3 +319,11 @@ class Context:
             raise NoMemory
         allocator.notify_shape(name, value.shape)
         return int(address)
+
+
+def opened(artifact: Artifact, trt: FakeTrt, cache: Path, *, size: tuple[int, int] = (6, 4), **more: str) -> TensorrtEngine:
+    """The artifact's engine for the task detect; more: of the Request."""
+    request = Request(artifact, "detect", more.pop("device", "auto"), 1, size, cache, **more)
+    engine = open_engine(request, trt, lambda index: trt.gpu)
+    assert isinstance(engine, TensorrtEngine)
+    return engine
