@@ -174,7 +174,7 @@ def test_a_step_that_mixes_the_pictures_of_a_batch_is_refused(tmp_path):
 def test_a_file_that_no_manifest_describes_is_refused_with_what_to_do(tmp_path):
     path = write_network(tmp_path, lambda ops, x: ops.relu(x))
     assert reads(path)
-    with pytest.raises(ConversionError, match="put a manifest.toml beside it, or name an artifact that has one"):
+    with pytest.raises(ConversionError, match=r"put a manifest\.toml beside it, or name an artifact that has one"):
         load(path, None)
     with pytest.raises(ConversionError, match=r"'pp-tinypose' is not known; did you mean"):
         load(path, "pp-tinypose")
