@@ -24,6 +24,7 @@ from models.convert.fold import fold_norms
 from models.convert.rewrite_blocks import DepthToSpace, absorb_unshuffle, block_order, block_sampler, can_absorb, reordering
 from models.convert.rewrite_channels import reorder_at
 from models.convert.rewrite_deconv import SubPixelConv, deconv_name
+from models.convert.rewrite_layers import layers_as_modules
 from models.convert.rewrite_pool import can_pad_with_zeros, padding_pool, pads_for_pooling, zero_padded
 from models.convert.rewrite_report import Finding, report
 from models.convert.rewrite_trace import Change, find_shapes, insert_module, module_of, shape_of, traced, uses
@@ -47,7 +48,11 @@ def rewrite(module: nn.Module, target: Target, example: Any) -> tuple[nn.Module,
         raise ValueError(f"target {target!r} is not known; choose one of {', '.join(_TARGETS)}")
     module = copy.deepcopy(module).eval().requires_grad_(False)
     graph = traced(module)
-    changes = [] if graph is None else list(fold_norms(graph))
+    changes: list[Change] = []
+    if graph is not None:
+        if target in ("edgetpu", "tflite"):
+            layers_as_modules(graph)
+        changes += fold_norms(graph)
     if target in ("edgetpu", "tflite"):
         changes += rewrite_modules(module, example) if graph is None else _rewrite_graph(graph, example)
     return (module if graph is None else graph), tuple(changes)

@@ -26,7 +26,8 @@ _BINARY_CALLS = {
     "add", "add_", "mul", "mul_", "sub",
 }  # fmt: skip
 _RESHAPES = {
-    torch.flatten, torch.squeeze, torch.unsqueeze, operator.getitem, "view", "reshape", "flatten", "squeeze", "unsqueeze",
+    torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, operator.getitem,
+    "view", "reshape", "flatten", "squeeze", "unsqueeze",
 }  # fmt: skip
 _ASKS = {"size", getattr}  # what only asks for the shape
 
@@ -136,7 +137,7 @@ class _Region:
 
     def _has_channels(self, node: torch.fx.Node) -> bool:
         shape = shape_of(node)
-        return shape is not None and len(shape) in (2, 4) and shape[1] == self.channels
+        return shape is not None and len(shape) in (2, 3, 4) and shape[1] == self.channels
 
     def _broadcast(self, node: torch.fx.Node) -> bool:
         """One value for all channels, as of spatial attention, has no order of them."""
@@ -144,7 +145,10 @@ class _Region:
         return shape is not None and (len(shape) < 2 or (len(shape) == 4 and shape[1] == 1))
 
     def _keeps_channels(self, node: torch.fx.Node) -> bool:
-        """(B, C, 1, 1) <-> (B, C), as squeeze-and-excitation writes it."""
+        """(B, C, 1, 1) <-> (B, C) and the mean of each channel, as squeeze-and-excitation writes them."""
+        if _calls(node, {torch.mean, "mean"}):
+            dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+            return isinstance(dims, tuple | list) and sorted(dims) in ([2, 3], [-2, -1])
         source = shape_of(node.args[0]) if node.args else None
         made = shape_of(node)
         if not _calls(node, _RESHAPES) or source is None or made is None or not _takes_all(node):

@@ -215,6 +215,39 @@ def test_functional_shuffles_are_rewritten() -> None:
     assert called == [functional.relu]
 
 
+class Imported(nn.Module):
+    """As importers write networks: functions with weights that are constants, means instead of poolings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, shape in (("conv", (8, 3, 3, 3)), ("linear", (8, 8)), ("bias", (8,)), ("deconv", (2, 3, 4, 4))):
+            self.register_buffer(name, torch.randn(shape, generator=torch.Generator().manual_seed(1)))
+
+    def forward(self, x: Any) -> Any:
+        x = functional.conv2d(x, self.conv, self.bias, padding=1, stride=(2, 1))
+        factors = torch.reshape(torch.mean(x, [2, 3], keepdim=True), [-1, 8])
+        factors = torch.sigmoid(functional.linear(factors, self.linear, self.bias))
+        x = x * torch.unsqueeze(torch.unsqueeze(factors, 2), 3)
+        return functional.conv_transpose2d(functional.pixel_shuffle(x, 2), self.deconv, None, 2, 1, groups=1)
+
+
+def test_layers_that_are_functions_are_rewritten_as_well() -> None:
+    x = torch.randn(2, 3, 8, 6)
+    rewritten, changes = assert_rewritten(Imported().eval(), x)
+    assert [change.split(":")[0] for change in changes] == ["pixel_shuffle", "conv_transpose2d_layer"]
+    assert "the channels of the layers before it are permuted" in changes[0]
+    assert all("conv" not in str(node.target) for node in rewritten.graph.nodes if node.op == "call_function")
+
+
+def test_a_deconvolution_whose_weights_are_computed_is_refused_by_name() -> None:
+    class Computed(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return functional.conv_transpose2d(x, x.mean() * torch.ones(3, 2, 4, 4), stride=2)
+
+    with pytest.raises(ConversionError, match="conv_transpose2d: a transposed convolution whose weights are computed"):
+        rewrite(Computed(), "edgetpu", torch.randn(1, 3, 4, 4))
+
+
 def test_an_unshuffle_that_several_read_becomes_a_strided_convolution() -> None:
     class Several(nn.Module):
         def __init__(self) -> None:
