@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from common.messages import PeopleFound, Track, TracksUpdated
+from common.topics import topic
+from tests.compose.test_files import may
 from tests.parts import plain_client
 from tests.services.second_look_parts import track
 from tests.services.test_stages import Rig
@@ -50,6 +52,12 @@ def say_tracks(rig: Rig, *tracks: Track, camera: str = "lobby", size: tuple[int,
 
 def turns(found: PeopleFound) -> list[int]:
     return [person.turned_deg for person in found.people]
+
+
+def test_the_broker_lets_the_detector_read_tracks_and_not_write_them():
+    tracks = topic("home", "tracks", "lobby")
+    assert may("detector", "read", tracks)
+    assert not may("detector", "write", tracks)
 
 
 def test_where_a_track_vanished_the_detector_looks_again_and_says_how_it_was_turned(start_rig):
