@@ -37,6 +37,14 @@ def test_movenet_serves_both_stages_or_one_for_both_and_comes_from_pypi():
     assert str(artifact) == "movenet-multipose 1"
 
 
+def test_a_network_may_come_in_several_formats_and_precisions():
+    yolox = find_artifact("yolox-nano")
+    assert [(file.format, file.precision) for file in yolox.manifest.file] == [("onnx", "float32"), ("tflite", "float16")]
+    movenet = find_artifact("movenet-lightning")
+    assert {(file.format, file.precision) for file in movenet.manifest.file} == {("tflite", "int8"), ("edgetpu", "int8")}
+    assert [source.kind for file in movenet.manifest.file for source in file.source] == ["kit", "kit"]
+
+
 def test_an_artifact_is_found_by_the_path_of_its_folder(tmp_path):
     found = find_artifact(str(manifest(tmp_path, GOOD)))
     assert found.name == "good"
