@@ -24,7 +24,7 @@ from services.detector.second_look import Gap
 FRESH_S = 3.0  # tracks older than this say nothing of the present: analytics itself ends tracks unseen for so long
 BODY_FADE_S = 2.0  # a body seldom looks shorter than it is for longer: a fall takes 0.8 s, sitting down 2 s
 # Looks that found nobody are repeated after 0.1, 0.2, ... 1.6, 3.2 s. A fall is over in 0.8 s, so the first second has four; a
-# track that nobody sees ends after 3 s, with six; one that analytics holds because somebody fell is looked for every 3.2 s.
+# track that nobody sees ends after 3 s, with five; one that analytics holds because somebody fell is looked for every 3.2 s.
 WAIT_S = 0.1
 WAIT_MAX_S = 3.2
 
@@ -155,28 +155,37 @@ class SecondLook:
                 break  # the others come with the next frame, as those looked for longest ago
             memory = self._memory(frame.camera, gap)
             turns = memory.order(settings.turns_deg, gap.leans_deg)[: settings.calls_max - calls]
-            tried: list[int] = []
-            window, image = second_look.region_of(gap, frame.size_px), None
-            for turn_deg in turns:
-                if not may_go_on():
-                    self._count("second_looks_skipped", 1)
-                    break
-                image = frame.picture(window) if image is None else image
-                tried.append(turn_deg)
-                boxes, scores = second_look.look(image, window, frame.size_px, turn_deg, detect)
-                best = second_look.choose(gap, boxes, scores, seen, settings.score_min)
-                if best is not None:
-                    again.append(Found(gap.track_id, boxes[best], float(scores[best]), turn_deg))
-                    seen = np.concatenate([seen, boxes[best : best + 1]])
-                    memory.found(frame.captured_at_ns, turn_deg, bool(scores[best] >= settings.score_min))
-                    break
-            else:
-                memory.failed(frame.captured_at_ns, tried, settings.turns_deg)
+            tried, person = self._try(frame, gap, turns, seen, detect, settings.score_min, may_go_on)
             calls += len(tried)
+            if person is not None:
+                memory.found(frame.captured_at_ns, person.turned_deg, person.score >= settings.score_min)
+                again.append(person)
+                seen = np.concatenate([seen, person.box[None]])
+            elif tried:
+                memory.failed(frame.captured_at_ns, tried, settings.turns_deg)
         if calls:
             self._count("second_looks", calls)
             self._count("second_look_found", len(again))
         return again
+
+    def _try(
+        self, frame: Frame, gap: Gap, turns_deg: list[int], seen: Floats, detect: Callable[[Image], Detections],
+        score_min: float, may_go_on: Callable[[], bool],
+    ) -> tuple[list[int], Found | None]:
+        """Look for one person in one turn after another; returns the turns tried and who was found."""
+        window, tried = second_look.region_of(gap, frame.size_px), list[int]()
+        image: Image | None = None
+        for turn_deg in turns_deg:
+            if not may_go_on():
+                self._count("second_looks_skipped", 1)
+                break
+            image = frame.picture(window) if image is None else image
+            tried.append(turn_deg)
+            boxes, scores = second_look.look(image, window, frame.size_px, turn_deg, detect)
+            best = second_look.choose(gap, boxes, scores, seen, score_min)
+            if best is not None:
+                return tried, Found(gap.track_id, boxes[best], float(scores[best]), turn_deg)
+        return tried, None
 
     def _memory(self, camera: str, gap: Gap) -> Memory:
         """Of the gap's track; a loose one when the track has ended in the meantime."""
