@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,14 @@ RENDERED = "rendered"
 class ConvertTarget(str, Enum):
     tflite = "tflite"
     edgetpu = "edgetpu"
+
+
+class PrecisionName(str, Enum):
+    auto = "auto"
+    float32 = "float32"
+    float16 = "float16"
+    dynamic_int8 = "dynamic_int8"
+    int8 = "int8"
 
 
 class IntegerKind(str, Enum):
@@ -98,8 +106,8 @@ def compare(
     reference: Annotated[str, typer.Argument(help="artifact, by name or folder, that is right")],
     candidate: Annotated[str, typer.Argument(help="artifact to judge; may be the same with another precision")],
     data: DataOption,
-    precision_a: Annotated[str, typer.Option(help="of the reference's file")] = "auto",
-    precision_b: Annotated[str, typer.Option(help="of the candidate's file")] = "auto",
+    precision_a: Annotated[PrecisionName, typer.Option(help="of the reference's file")] = PrecisionName.auto,
+    precision_b: Annotated[PrecisionName, typer.Option(help="of the candidate's file")] = PrecisionName.auto,
     runtime_a: Annotated[str, typer.Option(help="runs the reference")] = "auto",
     runtime_b: Annotated[str, typer.Option(help="runs the candidate")] = "auto",
     count: Annotated[int, typer.Option(min=8, help="pictures to compare on")] = 48,
@@ -124,10 +132,10 @@ def compare(
         sides = [
             _side(Side, artifact, runtime, precision, threads)
             for artifact, runtime, precision in zip(
-                artifacts, (runtime_a, runtime_b), (precision_a, precision_b), strict=True
+                artifacts, (runtime_a, runtime_b), (precision_a.value, precision_b.value), strict=True
             )
         ]
-        judged_as = _precision(artifacts[1], sides[1].engine.name, precision_b)
+        judged_as = _precision(artifacts[1], sides[1].engine.name, precision_b.value)
         with quiet_native():
             result = run(sides[0], sides[1], samples, judged_as, watch=lambda done, total: watch("comparing", done / total))
         for side in sides:
@@ -186,8 +194,7 @@ def _show(report: Report) -> None:
         table.add_row(step.file, step.precision, f"{step.size_bytes / 2**20:.2f} MB", f"{step.convert_s:.1f} s", step.reference,
                       *_numbers(step.comparison), on_tpu, verdict)  # fmt: skip
     console.print(table)
-    for step in report.steps:
-        _explain(console, step.file, step.comparison)
+    _explain(console, {step.file: step.comparison for step in report.steps})
     if report.weak:
         console.print(f"note: {report.weak}", highlight=False)
     if report.passed:
@@ -211,11 +218,16 @@ def _spelt(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def _explain(console: Console, file: str, comparison: Comparison) -> None:
-    for reason in comparison.verdict.reasons:
-        console.print(f"[red]{escape(file)}: {escape(reason)}[/]", highlight=False)
-    for note in comparison.verdict.notes:
-        console.print(f"{escape(file)}: {escape(note)}", highlight=False)
+def _explain(console: Console, comparisons: Mapping[str, Comparison]) -> None:
+    """What speaks against each file; then what is to be known, once for all files that it is true of."""
+    notes: dict[str, list[str]] = {}
+    for file, comparison in comparisons.items():
+        for reason in comparison.verdict.reasons:
+            console.print(f"[red]{escape(file)}: {escape(reason)}[/]", highlight=False)
+        for note in comparison.verdict.notes:
+            notes.setdefault(note, []).append(file)
+    for note, files in notes.items():
+        console.print(f"{escape(', '.join(files))}: {escape(note)}", highlight=False)
 
 
 def _show_comparison(names: str, comparison: Comparison) -> None:
@@ -230,5 +242,5 @@ def _show_comparison(names: str, comparison: Comparison) -> None:
         table.add_row("output noise", f"{comparison.agreement.error.noise:.3g} ({comparison.agreement.error.db:.0f} dB)")
         table.add_row("largest error of the outputs' range", f"{comparison.agreement.error.max_of_range:.3%}")
     console.print(table)
-    _explain(console, "candidate", comparison)
+    _explain(console, {"candidate": comparison})
     console.print("[green]good[/]" if comparison.verdict.passed else "[red]refused: it is not the same network any more[/]")

@@ -51,10 +51,10 @@ def boxes_beside(where: Path) -> Boxes | None:
                 return found
         return None
     files = sorted([*where.glob("*.json"), *(where / "annotations").glob("*.json")])
-    found = [read_boxes(file).table for file in files if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file)]
-    if not found:
+    tables = [read_boxes(file).table for file in files if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file)]
+    if not tables:
         return None
-    return Boxes({name: boxes for table in found for name, boxes in table.items()})  # without people: nobody, not a crop
+    return Boxes({name: boxes for table in tables for name, boxes in table.items()})  # without people: nobody, not a crop
 
 
 def _has_boxes(file: Path) -> bool:

@@ -190,9 +190,11 @@ def _write_model(work: _Work, name: FileKind, path: Path) -> tuple[str, ...]:
         path.write_bytes(to_dynamic(source, graph))
     else:
         pictures = network_pictures(work.reference.artifact, work.data.calibration)
-        path.write_bytes(
-            to_int8(source, graph, pictures, integers=work.options.integers, threads=work.options.threads)
+        content, chosen = to_int8(
+            source, graph, pictures, integers=work.options.integers, threads=work.options.threads
         )
+        path.write_bytes(content)
+        return (*changes, chosen)
     return changes
 
 

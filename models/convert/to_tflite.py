@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,8 +13,6 @@ from models.convert.source import ConversionError, Source
 from models.convert.tflite_io import Integers, set_io
 
 INPUT = "image"
-PIXEL_RANGE = (0.0, 255.0)  # of the input: gives scale 1 and zero point -128, so that a pixel is a number, not rounded
-_SIGNATURE = "serving_default"
 
 
 def float_graph(source: Source, target: Literal["tflite", "edgetpu"] = "tflite") -> tuple[bytes, tuple[str, ...]]:
@@ -54,59 +52,22 @@ def to_dynamic(source: Source, graph: bytes) -> bytes:
     return set_io(content, [INPUT], source.outputs)
 
 
-def to_int8(source: Source, graph: bytes, pictures: Sequence[NDArray[np.uint8]], *, integers: Integers = "int8",
-            threads: int = 2) -> bytes:  # fmt: skip
-    """int8 weights and activations, int8 or uint8 in and out.
+def to_int8(
+    source: Source, graph: bytes, pictures: Sequence[NDArray[np.uint8]], *, integers: Integers = "int8", threads: int = 2
+) -> tuple[bytes, str]:
+    """int8 weights and activations, int8 or uint8 in and out; also how the ranges of the activations were chosen.
 
-    pictures: (H, W, 3) uint8 each, as the network is fed at run time: they decide which range each activation gets.
-    The ranges are those of all pictures together, not the quantiser's moving average, which cuts the rare high peaks that
-    heatmaps are made of. Raises ConversionError without pictures.
+    pictures: (H, W, 3) uint8 each, as the network is fed at run time: they decide which range each activation gets, see
+    `ranges`. Raises ConversionError without pictures, and for a network that cannot be all integers.
     """
     if not pictures:
         raise ConversionError(f"{source.name}: int8 needs pictures to calibrate with; give --calibration")
     with quiet(f"{source.name}: quantising to int8"):
-        from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
-        from ai_edge_quantizer.utils import qsv_utils
+        from models.convert.ranges import quantise
 
-        steps = recipe.static_wi8_ai8()
-        manager = recipe_manager.RecipeManager()
-        manager.load_quantization_recipe(steps)
-        # The profiler's way finds the same ranges as keeping all tensors, in a fifth of the time (PP-TinyPose, 813 tensors).
-        observer = calibrator.Calibrator(
-            graph, num_threads=threads, mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
-            qsv_update_func=qsv_utils.min_max_update,
-        )  # fmt: skip
-        name, tensor = _input_of(graph)
-        observer.calibrate({_SIGNATURE: _Pictures(name, pictures)}, manager)
-        ranges = observer.get_model_qsvs()
-        low, high = PIXEL_RANGE
-        ranges[tensor] = {**ranges[tensor], "min": np.full_like(ranges[tensor]["min"], low),
-                          "max": np.full_like(ranges[tensor]["max"], high)}  # fmt: skip
-        done = quantizer.Quantizer(graph, steps)
-        result = done.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    content = bytes(result.quantized_model)
-    _expect_integers(source, content)
-    return set_io(content, [INPUT], source.outputs, integers=integers)
-
-
-class _Pictures:
-    """Calibration data as the quantiser reads it, twice: a sample at a time, so that they never lie in memory as floats."""
-
-    def __init__(self, name: str, pictures: Sequence[NDArray[np.uint8]]) -> None:
-        self._name, self._pictures = name, pictures
-
-    def __iter__(self) -> Iterator[dict[str, NDArray[np.float32]]]:
-        for picture in self._pictures:
-            yield {self._name: picture[None].astype(np.float32)}
-
-
-def _input_of(graph: bytes) -> tuple[str, str]:
-    """Name of the input in the signature, and of its tensor."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=graph)
-    (name,) = interpreter.get_signature_list()[_SIGNATURE]["inputs"]
-    return str(name), str(interpreter.get_input_details()[0]["name"])
+        done = quantise(graph, pictures, threads)
+    _expect_integers(source, done.content)
+    return set_io(done.content, [INPUT], source.outputs, integers=integers), str(done)
 
 
 def _expect_integers(source: Source, content: bytes) -> None:

@@ -73,7 +73,7 @@ def test_no_transposes_are_left(peaks, graph):
 
 @pytest.mark.parametrize(("integers", "dtype", "zero"), [("int8", np.int8, -128), ("uint8", np.uint8, 0)])
 def test_int8_takes_and_gives_integers_and_a_pixel_is_its_own_number(peaks, graph, pictures, integers, dtype, zero):
-    content = to_int8(peaks, graph, pictures, integers=integers)
+    content, _ = to_int8(peaks, graph, pictures, integers=integers)
     interpreter = Interpreter(model_content=content)
     (entry,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
     assert (entry["name"], entry["dtype"], entry["quantization"]) == ("image", dtype, (1.0, zero))
@@ -85,7 +85,7 @@ def test_int8_takes_and_gives_integers_and_a_pixel_is_its_own_number(peaks, grap
 
 
 def test_both_kinds_of_integers_give_the_same_numbers(peaks, graph, pictures):
-    answers = [run(to_int8(peaks, graph, pictures, integers=kind), pictures[0]) for kind in ("int8", "uint8")]
+    answers = [run(to_int8(peaks, graph, pictures, integers=kind)[0], pictures[0]) for kind in ("int8", "uint8")]
     np.testing.assert_array_equal(*answers)
 
 
@@ -102,7 +102,7 @@ def test_dynamic_range_has_int8_weights_and_float_outputs(peaks, graph, pictures
 def test_the_range_of_outputs_is_that_of_all_pictures(peaks, graph, pictures):
     """An average over pictures would cut the highest peaks, and cut peaks have no maximum."""
     highest = max(right(peaks, picture).max() for picture in pictures)
-    (answer,) = Interpreter(model_content=to_int8(peaks, graph, pictures)).get_output_details()
+    (answer,) = Interpreter(model_content=to_int8(peaks, graph, pictures)[0]).get_output_details()
     scale, zero = answer["quantization"]
     assert (127 - zero) * scale >= highest - scale
 
