@@ -33,7 +33,10 @@ Hit = Callable[[Seen, Box], bool]
 
 def main() -> int:
     parser = options("Recall of people on the floor, with and without the second look.")
-    parser.add_argument("--detectors", nargs="+", default=["movenet-multipose", "rtmdet-nano", "picodet-s-320"])
+    parser.add_argument("--detectors", nargs="+", default=["movenet-multipose", "rtmdet-nano", "yolox-nano", "picodet-s-320"])
+    parser.add_argument(
+        "--daily", nargs="*", default=["movenet-multipose", "rtmdet-nano"], help="those that are shown daily life, too"
+    )
     parser.add_argument("--pose", default="movenet-multipose")
     parser.add_argument("--far", type=float, nargs="+", default=[1.0], help="also show the clips so many times smaller")
     parser.add_argument("--fps", type=float, default=5.0)
@@ -49,7 +52,10 @@ def main() -> int:
         "fps": arguments.fps, "pose": arguments.pose, "score": SCORE, "overlap": OVERLAP, "second_look": settings.model_dump(),
     }  # fmt: skip
     report.data["rows"] = [
-        _measure(report, [clip for clip in names if clip[1] or far == 1.0], detector, far, chosen, arguments)
+        _measure(
+            report, [clip for clip in names if clip[1] or (far == 1.0 and detector in arguments.daily)], detector, far, chosen,
+            arguments,
+        )
         for detector in detectors
         for far in arguments.far
         for chosen in (OFF, settings)
