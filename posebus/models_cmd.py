@@ -11,7 +11,7 @@ from common.artifact import Artifact, find_artifact, is_here, list_artifacts, pu
 from common.config import DetectorSettings
 from common.manifest import ArtifactError
 from common.model_store import default_cache
-from posebus import models_bench, models_check, models_convert, models_show
+from posebus import models_bench, models_check, models_convert, models_seal, models_show
 
 app = typer.Typer(help="List, get, check and measure the networks.", no_args_is_help=True)
 app.command("show")(models_show.show)
@@ -19,6 +19,7 @@ app.command("bench")(models_bench.bench)
 app.command("check")(models_check.check)
 app.command("convert")(models_convert.convert)
 app.command("compare")(models_convert.compare)
+app.command("seal")(models_seal.seal)
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="names or folders of artifacts", show_default=False)]
 
