@@ -13,6 +13,7 @@ pytest.importorskip("litert_torch", reason="litert-torch is absent: run by .ci/r
 pytest.importorskip("ai_edge_quantizer", reason="ai-edge-quantizer is absent: run by .ci/run with the extra convert")
 pytestmark = pytest.mark.torch
 
+from models.convert.quiet import quiet  # noqa: E402
 from models.convert.source import Source  # noqa: E402
 from models.edgetpu.placement import Placement, check_tflite  # noqa: E402
 from models.edgetpu.status import UNKNOWN_VERSION  # noqa: E402
@@ -20,15 +21,25 @@ from models.fastpose.simplebaseline import TINY, SimpleBaseline  # noqa: E402
 
 
 def converted(folder: Path) -> Placement:
-    from models.convert.to_tflite import float_graph, to_int8
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+
+    from models.convert.tflite_io import set_io
+    from models.convert.to_tflite import INPUT, float_graph
 
     torch.manual_seed(0)
     source = Source("tiny", SimpleBaseline(TINY).eval(), "pose", 96, 128, "rgb", (123.0, 117.0, 104.0), (58.0, 57.0, 57.0),
                     "heatmaps", ("heatmaps",), "none", "none", "a test")  # fmt: skip
     graph, _ = float_graph(source, "edgetpu")
-    pictures = [np.random.default_rng(seed).integers(0, 255, (128, 96, 3), np.uint8) for seed in range(2)]
+    interpreter = Interpreter(model_content=graph)
+    (argument,) = interpreter.get_signature_list()["serving_default"]["inputs"]
+    pixels = [np.random.default_rng(seed).integers(0, 255, (1, 128, 96, 3)).astype(np.float32) for seed in range(2)]
+    steps = quantizer.Quantizer(graph, recipe.static_wi8_ai8())
+    with quiet("quantising"):
+        ranges = steps.calibrate({"serving_default": [{argument: each} for each in pixels]})
+        content = bytes(steps.quantize(ranges).quantized_model)
     path = folder / "tiny.tflite"
-    path.write_bytes(to_int8(source, graph, pictures))
+    path.write_bytes(set_io(content, [INPUT], source.outputs, integers="int8"))
     return check_tflite(path)
 
 
