@@ -1,59 +1,62 @@
-"""The case of the article: a network of transposed convolutions, before and after, by the Edge TPU's rules."""
+"""FastPose on the Edge TPU, before and after, by its rules; SimpleBaseline's case is tests/models/edgetpu/test_rewritten.py."""
 
 from __future__ import annotations
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is absent: run by .ci/run with the extra convert")
-pytest.importorskip("litert_torch", reason="litert-torch is absent: run by .ci/run with the extra convert")
+litert_torch = pytest.importorskip("litert_torch", reason="litert-torch is absent: run by .ci/run with the extra convert")
+pytest.importorskip("ai_edge_quantizer", reason="ai-edge-quantizer is absent: run by .ci/run with the extra convert")
 pytestmark = pytest.mark.torch
 
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+from torch import nn  # noqa: E402
 
+from models.convert.fold import fold_input  # noqa: E402
 from models.convert.quiet import quiet  # noqa: E402
-from models.convert.source import load_source  # noqa: E402
-from models.convert.to_tflite import float_graph, to_int8  # noqa: E402
+from models.convert.rewrite import rewrite  # noqa: E402
 from models.edgetpu.placement import Placement, check_tflite  # noqa: E402
-from models.fastpose.simplebaseline import TINY, SimpleBaseline  # noqa: E402
+from models.fastpose.network import VARIANTS, FastPose  # noqa: E402
+from models.fastpose.source import MEAN, STD  # noqa: E402
 from tests.models.fastpose.random_weights import with_random_weights  # noqa: E402
 
 
-def quantised(graph: bytes, source: Any, path: Path) -> Placement:
-    shape = (source.height_px, source.width_px, 3)
-    pictures = [np.random.default_rng(seed).integers(0, 256, shape, np.uint8) for seed in range(4)]
-    path.write_bytes(to_int8(source, graph, pictures))
+class ChannelsLast(nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        return self.network(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def placed(network: Any, path: Path) -> Placement:
+    """In int8, as the library quantises by itself, on random pictures."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+
+    with quiet("conversion"):
+        converted = litert_torch.convert(ChannelsLast(fold_input(network, MEAN, STD)).eval(), (torch.zeros(1, 64, 32, 3),))
+        graph = bytes(converted.model_content())
+        (name,) = Interpreter(model_content=graph).get_signature_list()["serving_default"]["inputs"]
+        pictures = [np.random.default_rng(seed).integers(0, 256, (1, 64, 32, 3)).astype(np.float32) for seed in range(2)]
+        steps = quantizer.Quantizer(graph, recipe.static_wi8_ai8())
+        ranges = steps.calibrate({"serving_default": [{name: picture} for picture in pictures]})
+        path.write_bytes(bytes(steps.quantize(ranges).quantized_model))
     return check_tflite(path)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Any:
-    torch.save(with_random_weights(SimpleBaseline(TINY)).state_dict(), tmp_path / "tiny.pth")
-    return load_source(tmp_path / "tiny.pth", None, "64x32")
-
-
-def test_the_rewritten_network_is_fully_placed(source: Any, tmp_path: Path) -> None:
-    graph, changes = float_graph(source, "edgetpu")
-    placement = quantised(graph, source, tmp_path / "rewritten.tflite")
-    assert [change.split(":")[0] for change in changes if "transposed" in change] == [
-        "deconv_layers.0", "deconv_layers.3", "deconv_layers.6",
-    ]  # fmt: skip
-    assert placement.off == ()
-    assert placement.fully_placed
-
-
-def test_the_network_as_it_was_is_not(source: Any, tmp_path: Path) -> None:
-    import litert_torch
-
-    from models.convert.graph import Pixels, example
-
-    pixels = example(source, 1, dtype="float32")
-    with quiet("conversion"):
-        graph = bytes(litert_torch.convert(Pixels(source, source.module).eval(), (pixels,)).model_content())
-    placement = quantised(graph, source, tmp_path / "plain.tflite")
-    assert not placement.fully_placed
-    assert placement.refused is not None
-    assert "TRANSPOSE_CONV" in placement.refused
-    assert "PADV2" in {op.kind for op in placement.off}
+def test_fastpose_is_fully_placed_when_rewritten_and_not_before(tmp_path: Path) -> None:
+    network = with_random_weights(FastPose(VARIANTS["fast_res18_256x192"]))
+    rewritten, _ = rewrite(network, "edgetpu", torch.zeros(1, 3, 64, 32))
+    after = placed(rewritten, tmp_path / "after.tflite")
+    assert after.off == ()
+    assert after.fully_placed
+    before = placed(network, tmp_path / "before.tflite")
+    assert before.first_off is not None
+    assert before.first_off.kind == "PADV2"
+    assert before.placed < 5
+    assert after.macs == before.macs
