@@ -23,7 +23,9 @@ class TorchEngine(EngineBase):
     def _infer(self, batch: Batch) -> Outputs:
         import torch
 
-        with torch.inference_mode():
+        from models.convert.graph import one_thread
+
+        with one_thread(), torch.inference_mode():
             found = self._module(torch.from_numpy(np.ascontiguousarray(batch)))
         if len(found) != len(self._names):
             raise ConversionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,13 +34,15 @@ class _Kind:
     format: Format
     precision: Precision
     batch: bool | None  # of the manifest's [[file]]; TFLite files hold a network for one picture
+    packages: tuple[str, ...]  # that make and run it
 
 
+_TFLITE = ("litert_torch", "ai_edge_litert", "flatbuffers")
 KINDS: Mapping[FileKind, _Kind] = {  # in the order in which they are made: each is compared with the float one before
-    "onnx": _Kind("model.onnx", "onnx", "float32", None),
-    "tflite": _Kind("model.tflite", "tflite", "float32", False),
-    "tflite-dynamic": _Kind("model_dynamic.tflite", "tflite", "dynamic_int8", False),
-    "tflite-int8": _Kind("model_int8.tflite", "tflite", "int8", False),
+    "onnx": _Kind("model.onnx", "onnx", "float32", None, ("onnx", "onnxruntime")),
+    "tflite": _Kind("model.tflite", "tflite", "float32", False, _TFLITE),
+    "tflite-dynamic": _Kind("model_dynamic.tflite", "tflite", "dynamic_int8", False, (*_TFLITE, "ai_edge_quantizer")),
+    "tflite-int8": _Kind("model_int8.tflite", "tflite", "int8", False, (*_TFLITE, "ai_edge_quantizer")),
 }
 
 
@@ -109,6 +112,12 @@ def _check(source: Source, data: Data, options: Options) -> None:
     unknown = [kind for kind in options.formats if kind not in KINDS]
     if unknown or not options.formats:
         raise ConversionError(f"format {', '.join(unknown) or 'none'} is not known; choose from {', '.join(KINDS)}")
+    for package in sorted({package for kind in options.formats for package in KINDS[kind].packages}):
+        if importlib.util.find_spec(package) is None:
+            raise ConversionError(
+                f"{package} is not installed: run `pip install posebus[convert]` (TFLite needs Python 3.11 or newer), or "
+                "choose --formats onnx"
+            )
     if source.task == "bottom_up":
         raise ConversionError(f"{source.name}: networks that find all skeletons at once cannot be verified yet; not converted")
     if "tflite-int8" in options.formats and not data.calibration:

@@ -125,13 +125,14 @@ def _check_replaceable(out: Path) -> None:
     names = {file.name for file in out.iterdir()}
     if not names:
         return
-    known = {FILENAME, REPORT}
-    if FILENAME in names:
+    known = set()
+    if {FILENAME, REPORT} <= names:
+        known = {FILENAME, REPORT}
         with contextlib.suppress(ModelError):
             known |= {file.filename for file in read_manifest(out / FILENAME).file}
     others = sorted(names - known)
-    if others or FILENAME not in names:
+    if others:
         raise ConversionError(
-            f"{out} holds {', '.join(others[:3]) or 'no artifact'}, which no conversion has written and which would be lost; "
-            "give a new or empty folder with --out"
+            f"{out} holds {', '.join(others[:3])}, which no conversion has written and which would be lost; give a new or "
+            "empty folder with --out"
         )

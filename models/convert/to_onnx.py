@@ -28,10 +28,11 @@ def to_onnx(source: Source, target: Path, *, module: Any | None = None, decode: 
     with quiet(f"{source.name}: export to ONNX"):
         import onnx
 
-        from models.convert.graph import Pixels, example
+        from models.convert.graph import Pixels, example, one_thread
 
         network = Pixels(source, module, decode=decode).eval()
-        model = onnx.load_from_string(_export(network, example(source, 2), output_names(source, decode)))
+        with one_thread():
+            model = onnx.load_from_string(_export(network, example(source, 2), output_names(source, decode)))
         content = _finished(onnx, model)
     _run_once(source, content, output_names(source, decode))
     target.write_bytes(content)

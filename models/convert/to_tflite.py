@@ -25,15 +25,16 @@ def float_graph(source: Source, target: Literal["tflite", "edgetpu"] = "tflite")
         import litert_torch
 
         from models.convert.fold import fold_input
-        from models.convert.graph import Pixels, example
+        from models.convert.graph import Pixels, example, one_thread
         from models.convert.rewrite import rewrite
 
         pixels = example(source, 1, dtype="float32")
-        module, changes = rewrite(source.module, target, pixels.permute(0, 3, 1, 2))
-        module = fold_input(module, source.mean, source.std)
-        channels_last = source.decoder.startswith("heatmaps")
-        network = Pixels(source, module, normalise=False, channels_last=channels_last).eval()
-        content = bytes(litert_torch.convert(network, (pixels,)).model_content())
+        with one_thread():
+            module, changes = rewrite(source.module, target, pixels.permute(0, 3, 1, 2))
+            module = fold_input(module, source.mean, source.std)
+            channels_last = source.decoder.startswith("heatmaps")
+            network = Pixels(source, module, normalise=False, channels_last=channels_last).eval()
+            content = bytes(litert_torch.convert(network, (pixels,)).model_content())
     return content, tuple(str(change) for change in changes)
 
 

@@ -17,7 +17,7 @@ from common.model_slot import ModelSlot  # noqa: E402
 from models.convert.data import Data, load_data  # noqa: E402
 from models.convert.pipeline import KINDS, Options, convert  # noqa: E402
 from models.convert.samples import RENDERED  # noqa: E402
-from models.convert.source import ConversionError  # noqa: E402
+from models.convert.source import ConversionError, load_source  # noqa: E402
 from services.pose.estimate import PoseEstimator, load_estimator  # noqa: E402
 from tests.models.convert.networks import Peaks, Shuffled, source  # noqa: E402
 from tests.wait import eventually  # noqa: E402
@@ -232,3 +232,22 @@ def test_a_running_service_keeps_its_model_when_the_new_one_is_broken(converted,
 def test_the_quantisers_noise_stays_off_the_terminal(data, capfd, tmp_path):
     convert(source(Peaks()), tmp_path / "out", data, Options(("tflite-int8",)))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_package_that_is_missing_is_named_before_anything_is_done(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, "onnx", replace(KINDS["onnx"], packages=("onnx", "no_such_converter")))
+    with pytest.raises(ConversionError, match=r"no_such_converter is not installed: run `pip install posebus\[convert\]`"):
+        convert(source(Peaks()), tmp_path / "out", data, Options(("onnx",)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.kit
+def test_a_real_network_keeps_its_keypoints(kit, tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is absent: run by .ci/run")
+    net = load_source(kit / "models" / "pose" / "pp_tinypose_128x96_fp16.xml")
+    report = convert(net, tmp_path / "out", load_data(kit / "people" / "crops0.zip", 0, check=12), Options(("onnx",)))
+    assert report.passed, report.steps[0].comparison.verdict.reasons
+    found = report.steps[0].comparison.agreement
+    assert found.decided >= 100
+    assert found.oks == pytest.approx(1.0, abs=1e-4)
+    assert found.error.max_of_range < 1e-4

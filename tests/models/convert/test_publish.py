@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.artifact import input_of, path_for, read_artifact
-from models.convert.publish import Written, manifest_text, new_folder
+from models.convert.publish import REPORT, Written, manifest_text, new_folder
 from models.convert.source import ConversionError, Source
 
 SOURCE = Source(
@@ -17,6 +17,7 @@ SOURCE = Source(
 
 
 def write(folder: Path, content: bytes = b"network") -> None:
+    (folder / REPORT).write_text("{}")
     file = folder / "model.tflite"
     file.write_bytes(content)
     files = [Written("tflite", "float32", file, False), Written("onnx", "int8", file)]
@@ -88,6 +89,14 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path):
     with pytest.raises(ConversionError, match=r"holds notes.txt, which no conversion has written"):
         convert(tmp_path / "out", lambda folder: pytest.fail("must not begin"))
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_an_artifact_that_was_made_by_hand_is_never_replaced(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    (tmp_path / "out" / REPORT).unlink()
+    with pytest.raises(ConversionError, match=r"holds manifest.toml, model.tflite, which no conversion has written"):
+        convert(tmp_path / "out", nothing)
 
 
 def test_what_turns_up_during_the_conversion_is_not_replaced_either(tmp_path):
