@@ -13,6 +13,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is absent:
 
 from common import geometry  # noqa: E402
 from models.convert.from_onnx import import_onnx, load, reads  # noqa: E402
+from models.convert.graph_source import check_batches  # noqa: E402
 from models.convert.source import ConversionError, load_source  # noqa: E402
 from tests.model_parts import expected, tiny_artifact, walking_person  # noqa: E402
 
@@ -203,7 +204,7 @@ def test_yolox_answers_as_in_onnx_runtime_on_a_real_picture(kit):
     pixels = geometry.letterbox(walking_person(), (416, 416)).pixels
     batch = np.ascontiguousarray(pixels[None].transpose(0, 3, 1, 2), np.float32)
     found = run(source.module, batch)
-    np.testing.assert_allclose(found, answer(path, batch), atol=1e-4)
+    np.testing.assert_allclose(found, answer(path, batch), rtol=1e-4, atol=1e-4)
     assert (found[0, :, 4] * found[0, :, 5]).max() > 0.5, "the network finds nobody: the comparison says nothing"
 
 
@@ -252,3 +253,25 @@ def test_a_damaged_file_is_refused(tmp_path):
     path.write_bytes(b"\x08\x07garbage that is no protobuf")
     with pytest.raises(ConversionError, match=r"broken.onnx: is not an ONNX network that can be read"):
         import_onnx(path, (8, 6))
+
+
+class Mixing(torch.nn.Module):
+    """Answers depend on the other pictures of the batch."""
+
+    def forward(self, x: Any) -> Any:
+        return x - x.mean()
+
+
+class OneOnly(torch.nn.Module):
+    """Its shapes were exported for one picture."""
+
+    def forward(self, x: Any) -> Any:
+        return x.reshape(1, 144)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"), [(Mixing(), "gives other answers than its pictures alone"), (OneOnly(), "refuses a batch of two")]
+)
+def test_a_network_that_cannot_take_batches_is_refused_before_anything_is_converted(module, words):
+    with pytest.raises(ConversionError, match=f"made: .*{words}"):
+        check_batches(module, "made", (3, 6, 8))
