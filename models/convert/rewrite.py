@@ -8,6 +8,8 @@
 | max pooling that pads, of what cannot be negative | stays | zeros, then pooling (rewrite_pool) |
 | PixelUnshuffle | stays: exports as SpaceToDepth | part of the next convolution, or a strided one of its own |
 
+TFLite on a CPU runs transposed convolutions, but slower: SimpleBaseline with ResNet-18, 256x192, two x86 threads, takes 175 ms
+as it is and 127 ms rewritten; in int8 43 and 34 ms; FastPose with ResNet-18 takes the same time either way.
 Everything else is reported by `report`, never changed.
 """
 

@@ -11,32 +11,15 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from models.convert.rewrite import rewrite  # noqa: E402
 from models.convert.rewrite_deconv import SubPixelConv  # noqa: E402
 from models.convert.source import ConversionError  # noqa: E402
 from models.fastpose.network import VARIANTS, FastPose  # noqa: E402
-from models.fastpose.resnet import Bottleneck, SqueezeExcitation  # noqa: E402
+from models.fastpose.resnet import Bottleneck  # noqa: E402
 from models.fastpose.simplebaseline import TINY, Deconv, SimpleBaseline, SimpleBaselineConfig  # noqa: E402
 from tests.models.fastpose.random_weights import assert_equal, with_random_weights  # noqa: E402
-
-FOREIGN = (nn.ConvTranspose2d, nn.PixelShuffle, nn.PixelUnshuffle)
-
-
-def assert_rewritten(network: Any, x: Any, target: Any = "edgetpu") -> tuple[Any, list[str]]:
-    """Rewrite, check that it is equal, alone and in a batch, and that nothing foreign is left."""
-    rewritten, changes = rewrite(network, target, x[:1])
-    assert_equal(rewritten(x), network(x))
-    if target in ("edgetpu", "tflite"):
-        assert not [name for name, module in rewritten.named_modules() if isinstance(module, FOREIGN)]
-    return rewritten, [str(change) for change in changes]
-
-
-def macs(network: Any, x: Any) -> int:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(x)
-    return counter.get_total_flops() // 2
+from tests.models.fastpose.rewritten import FOREIGN, assert_rewritten, macs  # noqa: E402
 
 
 @pytest.mark.parametrize("target", ["edgetpu", "tflite", "onnx", "tensorrt"])
@@ -101,87 +84,6 @@ def test_a_rewritten_network_is_not_rewritten_again() -> None:
     twice, changes = rewrite(once, "edgetpu", x)
     assert changes == ()
     assert_equal(twice(x), once(x))
-
-
-class Excited(nn.Module):
-    """A residual sum and an excitation between the layers that make a shuffled tensor; `way` is what else happens to it."""
-
-    def __init__(self, way: str) -> None:
-        super().__init__()
-        self.way = way
-        self.first, self.norm, self.second = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)
-        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.grouped = nn.Conv2d(8, 8, 1, groups=2)
-        self.se = SqueezeExcitation(8)
-        self.attention = nn.Conv2d(8, 1, 1)
-        self.up, self.out, self.beside = nn.PixelShuffle(2), nn.Conv2d(2, 3, 1), nn.ConvTranspose2d(8, 3, 2, 2)
-
-    def forward(self, x: Any) -> Any:
-        start = self.first(x)
-        y = torch.relu(self.norm(start))
-        y = self.se(self.second(y)) + y
-        y += start * 2
-        if self.way == "depthwise":
-            y = functional.max_pool2d(self.depthwise(y), 1)
-        elif self.way == "attention":
-            y = y * torch.sigmoid(self.attention(y))
-        elif self.way == "grouped":
-            y = self.grouped(y)
-        elif self.way == "concatenated":
-            y = torch.cat([y[:, 4:], y[:, :4]], 1)
-        elif self.way == "mixed":
-            y = y + torch.arange(8.0).reshape(1, 8, 1, 1)
-        elif self.way == "chosen":
-            y = y[:, [1, 0, 2, 3, 4, 5, 6, 7]]
-        elif self.way == "normed":
-            y = functional.layer_norm(y.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2)
-        z = self.out(self.up(y)) + self.beside(y)
-        return (z, y) if self.way == "returned" else z
-
-
-@pytest.mark.parametrize("way", ["plain", "depthwise", "attention"])
-def test_channels_are_permuted_through_sums_excitations_and_all_other_readers(way: str) -> None:
-    network = with_random_weights(Excited(way))
-    x = torch.randn(2, 3, 7, 9)
-    rewritten, changes = assert_rewritten(network, x)
-    assert "the channels of the layers before it are permuted for that" in str(changes)
-    assert macs(rewritten, x) == macs(network, x)  # a 2 x 2 deconvolution of stride 2 has no border to pay for
-
-
-@pytest.mark.parametrize("way", ["grouped", "concatenated", "mixed", "chosen", "normed"])
-def test_where_the_order_of_channels_matters_a_convolution_permutes_them(way: str) -> None:
-    network = with_random_weights(Excited(way))
-    x = torch.randn(2, 3, 7, 9)
-    rewritten, changes = assert_rewritten(network, x)
-    assert "a 1 x 1 convolution 8 -> 8 permutes the channels for that" in str(changes)
-    assert macs(rewritten, x) == macs(network, x) + 2 * 8 * 8 * 5 * 7
-
-
-def test_a_tensor_that_is_returned_keeps_its_order() -> None:
-    network = with_random_weights(Excited("returned"))
-    x = torch.randn(2, 3, 7, 9)
-    rewritten, _ = rewrite(network, "edgetpu", x)
-    for found, expected in zip(rewritten(x), network(x), strict=True):
-        assert_equal(found, expected)
-
-
-def test_the_networks_own_input_keeps_its_order() -> None:
-    network = with_random_weights(nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(2, 3, 1)))
-    _, changes = assert_rewritten(network, torch.randn(2, 8, 3, 4))
-    assert "a 1 x 1 convolution 8 -> 8" in changes[0]
-
-
-def test_a_convolution_that_is_used_twice_is_not_permuted() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.up, self.out = nn.Conv2d(8, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 3, 1)
-
-        def forward(self, x: Any) -> Any:
-            return self.out(self.up(self.conv(self.conv(x))))
-
-    _, changes = assert_rewritten(with_random_weights(Twice()), torch.randn(2, 8, 3, 4))
-    assert "a 1 x 1 convolution 8 -> 8" in changes[0]
 
 
 def test_one_shuffle_module_may_be_used_at_two_places() -> None:
@@ -260,50 +162,6 @@ def test_an_unshuffle_that_several_read_becomes_a_strided_convolution() -> None:
 
     _, changes = assert_rewritten(with_random_weights(Several()), torch.randn(2, 3, 4, 6))
     assert changes == ["down: pixel unshuffle by 2: a strided depthwise convolution"]
-
-
-@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d((2, 3), 1, (1, 0)), nn.MaxPool2d(5, 1, 2, dilation=2)])
-@pytest.mark.parametrize("before", [nn.ReLU(), nn.Sequential(nn.ReLU6(), nn.MaxPool2d(2)), nn.Sigmoid()])
-def test_pooling_pads_with_zeros_behind_what_is_never_negative(pool: nn.MaxPool2d, before: nn.Module) -> None:
-    network = with_random_weights(nn.Sequential(nn.Conv2d(3, 4, 3), before, pool))
-    rewritten, changes = assert_rewritten(network, torch.randn(2, 3, 19, 17))
-    assert changes == ["2: max pooling that pads: zeros as padding, then pooling"]
-    assert not [module for module in rewritten.modules() if isinstance(module, nn.MaxPool2d) and module.padding != 0]
-
-
-class Pooling(nn.Module):
-    """Functional pooling of a sum, and of what an importer padded by itself; a `factor` below -1 makes both negative."""
-
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor, self.conv = factor, nn.Conv2d(3, 4, 3)
-
-    def forward(self, x: Any) -> Any:
-        x = torch.relu(self.conv(x))
-        y = functional.max_pool2d(x * self.factor + x, 3, 1, 1)
-        padded = functional.pad(torch.cat([y, x], 1), [0, 1, 1, 0], value=-torch.inf)
-        return functional.max_pool2d(padded, (2, 2), (1, 1), (0, 0), dilation=(1, 1))
-
-
-def test_functional_pooling_pads_with_zeros_too() -> None:
-    x = torch.randn(2, 3, 9, 8)
-    _, changes = assert_rewritten(with_random_weights(Pooling(2)), x)
-    assert changes == [
-        "pad: padding of a max pooling: zeros", "max_pool2d: max pooling that pads: zeros as padding, then pooling",
-    ]  # fmt: skip
-    assert assert_rewritten(with_random_weights(Pooling(-3)), x)[1] == []
-
-
-@pytest.mark.parametrize("before", [nn.Identity(), nn.LeakyReLU(), nn.BatchNorm2d(4)])
-def test_pooling_of_what_may_be_negative_stays(before: nn.Module) -> None:
-    network = with_random_weights(nn.Sequential(nn.Conv2d(3, 4, 3), before, nn.Identity(), nn.MaxPool2d(3, 2, 1)))
-    _, changes = assert_rewritten(network, torch.randn(2, 3, 13, 11) - 5)
-    assert not [change for change in changes if "pooling" in change]
-
-
-def test_pooling_that_rounds_sizes_up_stays() -> None:
-    network = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1, ceil_mode=True))
-    assert assert_rewritten(network, torch.randn(2, 3, 8, 7))[1] == []
 
 
 def test_an_activation_that_others_do_not_share_moves_into_the_deconvolution() -> None:
