@@ -204,7 +204,9 @@ def test_yolox_answers_as_in_onnx_runtime_on_a_real_picture(kit):
     pixels = geometry.letterbox(walking_person(), (416, 416)).pixels
     batch = np.ascontiguousarray(pixels[None].transpose(0, 3, 1, 2), np.float32)
     found = run(source.module, batch)
-    np.testing.assert_allclose(found, answer(path, batch), rtol=1e-4, atol=1e-4)
+    right = answer(path, batch)
+    np.testing.assert_allclose(found[..., 4:], right[..., 4:], atol=1e-4)  # objectness and classes
+    np.testing.assert_allclose(found[..., :4], right[..., :4], atol=1e-3)  # boxes, in steps of 8 to 32 px: 0.03 px at most
     assert (found[0, :, 4] * found[0, :, 5]).max() > 0.5, "the network finds nobody: the comparison says nothing"
 
 
