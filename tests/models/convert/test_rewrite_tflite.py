@@ -15,7 +15,8 @@ from torch import nn  # noqa: E402
 from models.convert.fold import fold_input  # noqa: E402
 from models.convert.quiet import quiet  # noqa: E402
 from models.convert.rewrite import rewrite  # noqa: E402
-from models.edgetpu.graph import Subgraph, read_model  # noqa: E402
+from models.edgetpu.graph import Subgraph  # noqa: E402
+from models.edgetpu.reader import read_model  # noqa: E402
 from models.fastpose.network import VARIANTS, FastPose  # noqa: E402
 from models.fastpose.simplebaseline import TINY, SimpleBaseline  # noqa: E402
 from models.fastpose.source import MEAN, STD  # noqa: E402
