@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -194,6 +195,9 @@ def _show(report: Report) -> None:
         table.add_row(step.file, step.precision, f"{step.size_bytes / 2**20:.2f} MB", f"{step.convert_s:.1f} s", step.reference,
                       *_numbers(step.comparison), on_tpu, verdict)  # fmt: skip
     console.print(table)
+    changes = max((step.changes for step in report.steps), key=len, default=())  # of the int8 file, where it is made
+    if changes:
+        console.print(_summary(changes), highlight=False)
     _explain(console, {step.file: step.comparison for step in report.steps})
     if report.weak:
         console.print(f"note: {report.weak}", highlight=False)
@@ -201,6 +205,14 @@ def _show(report: Report) -> None:
         console.print(f"the artifact is in {report.out}; use it as `model: {report.out}`", highlight=False)
     else:
         console.print(f"nothing was written to {report.out}", highlight=False)
+
+
+def _summary(changes: tuple[str, ...]) -> str:
+    """`rewritten exactly: 53 x batch norm, 2 x pixel shuffle by 2`, of lines `path: what: how`."""
+    whats = Counter(parts[1] for change in changes if len(parts := change.split(": ", 2)) == 3)
+    done = ", ".join(f"{count} x {what}" for what, count in whats.most_common())
+    others = [change for change in changes if change.count(": ") < 2]
+    return "; ".join([*([f"rewritten exactly: {done}"] if done else []), *others]) + " (all in report.json)"
 
 
 def _numbers(comparison: Comparison) -> tuple[str, str, str, str]:
