@@ -144,3 +144,36 @@ def test_a_wrong_checkpoint_is_one_message(posebus: Command, checkpoint: Path, t
         assert name in done.err
         assert "Traceback" not in done.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(600)  # 60 MB of weights
+def test_a_fastpose_checkpoint_of_published_names_becomes_an_int8_network_of_the_pose_service(
+    posebus: Command, checkpoint: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from common.config import PoseSettings
+    from models.fastpose.network import VARIANTS, FastPose
+    from services.pose.estimate import load_estimator
+    from tests.models.fastpose.random_weights import with_random_weights
+
+    network = with_random_weights(FastPose(VARIANTS["fast_res18_256x192"]))
+    torch.save(network.state_dict(), tmp_path / "fast.pth")
+    done = posebus(
+        "models", "convert", tmp_path / "fast.pth", "--out", tmp_path / "out", "--calibration", "rendered", "--frames", "16",
+        "--check", "8",
+    )  # fmt: skip
+    assert done.code == 0, done.out + done.err
+    row = next(line for line in done.out.splitlines() if "model_int8.tflite" in line)
+    placed, total = (int(word) for word in row.split("│")[-3].replace(" ops", "").split(" of "))
+    assert placed == total > 30, "all of it is placed on the Edge TPU, by rule"
+
+    settings = {"model": str(tmp_path / "out"), "runtime": "tflite"}
+    picture, box = np.full((480, 640, 3), 90, np.uint8), np.array([[100, 50, 260, 400]], np.float32)
+    for line in ({}, {"precision": "int8"}):
+        model = load_estimator(PoseSettings.model_validate({**settings, **line}))
+        model.self_check()
+        assert model.estimate(picture, box).shape == (1, 17, 3)
+        model.close()
+    del checkpoint  # its fixture skips where PyTorch is absent
