@@ -129,7 +129,7 @@ REFUSED: dict[str, Refusal] = {
         Refusal("HARD_SWISH", "use RELU6"),
         Refusal("ELU", "use RELU"),
         Refusal("GELU", "use RELU"),
-        Refusal("DEPTH_TO_SPACE", "use slices, reshapes and a concatenation, as `posebus models convert --target edgetpu` does", f"{ISSUES}/386"),
+        Refusal("DEPTH_TO_SPACE", "use SLICE, RESHAPE and CONCATENATION, as `posebus models convert` does", f"{ISSUES}/386"),
         Refusal("ARG_MAX", _HOST),
         Refusal("TOPK_V2", _HOST),
         Refusal("GATHER", _HOST),
