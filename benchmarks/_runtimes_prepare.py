@@ -6,6 +6,7 @@ say what is lost. Calibration: people of the kit's crops, which share no picture
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def prepare(kit: Path, folder: Path) -> None:
     source = load_source(network)
     data = load_data(kit / "people" / "crops0.zip", PICTURES)
     pictures = network_pictures(artifact_of(network, None), data.calibration)
+    shutil.rmtree(folder, ignore_errors=True)  # ours, of an earlier run
     with new_folder(folder) as made:
         to_onnx(source, made / "model.onnx")
         print("model.onnx: written", flush=True)

@@ -53,6 +53,7 @@ class Kind:
 KINDS = (
     Kind("openvino, as delivered (float16)", "openvino", "auto", converted=False, batches=False),
     Kind("onnx float32", "onnx", "float32"),
+    Kind("openvino, as it chooses", "openvino", "auto"),  # bf16 where the processor has it
     Kind("openvino float32", "openvino", "float32"),
     Kind("tflite float32", "tflite", "float32", batches=False),
     Kind("tflite int8", "tflite", "int8", batches=False),
