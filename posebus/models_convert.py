@@ -184,6 +184,8 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 
 def _show(report: Report) -> None:
+    from models.convert.pipeline import KINDS
+
     console = wide_console()
     table = Table(title=f"{report.name}: compared on {report.check_frames} pictures of {report.data}", title_justify="left")
     heads = ("file", "precision", "size", "made in", "compared with", "max error", "noise", "shift p95", "OKS", "Edge TPU")
@@ -204,7 +206,9 @@ def _show(report: Report) -> None:
     if report.passed:
         console.print(f"the artifact is in {report.out}; use it as `model: {report.out}`", highlight=False)
     else:
-        console.print(f"nothing was written to {report.out}", highlight=False)
+        good = ",".join(kind for kind, made in KINDS.items() if any(s.passed and s.file == made.filename for s in report.steps))
+        advice = f"; --formats {good} makes those that are good" if good else ""
+        console.print(f"nothing was written to {report.out}{advice}", highlight=False)
 
 
 def _summary(changes: tuple[str, ...]) -> str:
