@@ -145,16 +145,18 @@ class Networks:
         boxes, scores = self._kept[0].ask((repr(image.shape).encode(), image.tobytes()), answer)
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32))
 
-    def pose(self, image: Image, found: Detections) -> tuple[PosedPerson, ...]:
+    def pose(self, image: Image, found: Detections, turned_deg: list[int]) -> tuple[PosedPerson, ...]:
         most = self._settings[1].max_people
         boxes, scores = np.round(found.boxes[:most], 1), found.scores[:most]
+        turns = np.array(turned_deg[:most], np.int64)
 
         def answer() -> list[Any]:
             self._estimator = self._estimator or load_estimator(self._settings[1])
-            points: list[Any] = np.round(self._estimator.estimate(image, boxes), 2).tolist()
+            points: list[Any] = np.round(self._estimator.estimate(image, boxes, turns), 2).tolist()
             return points
 
-        points = self._kept[1].ask((repr(image.shape).encode(), image.tobytes(), boxes.tobytes()), answer) if len(boxes) else []
+        asked = (repr(image.shape).encode(), image.tobytes(), boxes.tobytes(), turns.tobytes() if turns.any() else b"")
+        points = self._kept[1].ask(asked, answer) if len(boxes) else []
         return tuple(
             PosedPerson(box_xyxy_px=tuple(box), score=score, keypoints_px=tuple(map(tuple, keypoints)))
             for box, score, keypoints in zip(boxes.tolist(), scores.tolist(), points, strict=True)
@@ -197,7 +199,7 @@ def play(name: str, fps: float, networks: Networks, settings: SecondLookSettings
         calls = again.counters["second_looks"] - before
         poses = PosesFound(
             camera="clip", seq=number, captured_at_ns=at_ns, published_at_ns=at_ns, width_px=size_px[0], height_px=size_px[1],
-            people=networks.pose(image, found),
+            people=networks.pose(image, found, turned),
         )  # fmt: skip
         outcome = pipeline.update(poses)
         followed = np.array([track.box_xyxy_px for track in outcome.tracks if track.missed_s == 0], np.float32).reshape(-1, 4)

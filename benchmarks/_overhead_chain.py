@@ -111,8 +111,8 @@ class TimedModel:
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         return cast(Detections, self._timed(self._inner.detect, image))
 
-    def estimate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        return cast("NDArray[np.float32]", self._timed(self._inner.estimate, image, boxes))
+    def estimate(self, *arguments: NDArray[Any]) -> NDArray[np.float32]:
+        return cast("NDArray[np.float32]", self._timed(self._inner.estimate, *arguments))
 
     def _timed(self, call: Callable[..., Any], *arguments: Any) -> Any:
         self._timer.split(self._before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.artifact import Artifact, find_artifact
 from common.config import PoseSettings
@@ -12,8 +13,9 @@ from common.geometry import Floats, Image
 from common.runtimes import load
 from common.runtimes.base import Engine, ModelError
 from common.skeleton import NUM_KEYPOINTS
-from services.pose.crops import crop_batch, pose_spec
+from services.pose.crops import pose_spec
 from services.pose.decode import DECODERS
+from services.pose.views import make_views
 
 
 class PoseEstimator:
@@ -33,10 +35,11 @@ class PoseEstimator:
         """(width, height) of one person's crop."""
         return self._spec.width_px, self._spec.height_px
 
-    def estimate(self, image_bgr: Image, boxes: Floats) -> Floats:
+    def estimate(self, image_bgr: Image, boxes: Floats, turns_deg: NDArray[np.integer] | None = None) -> Floats:
         """Keypoints of each person.
 
-        image_bgr: (H, W, 3) uint8; boxes: (N, 4) xyxy, pixels of it. Returns (N, 17, 3) float32: x, y in the same pixels
+        image_bgr: (H, W, 3) uint8; boxes: (N, 4) xyxy, pixels of it; turns_deg: (N,) multiples of 90, counter-clockwise, by
+        which to turn the picture for each person, None for no turns. Returns (N, 17, 3) float32: x, y in the same pixels
         and a score 0..1. A person that the network does not find again has score 0 at the centre of the box, 17 times.
         Raises ValueError for other shapes, ModelError when the network fails or gives what cannot be keypoints.
         """
@@ -47,12 +50,17 @@ class PoseEstimator:
             raise ValueError(f"a picture is (H, W, 3) uint8, not {image_bgr.shape} {image_bgr.dtype}")
         if len(boxes) == 0:
             return np.empty((0, NUM_KEYPOINTS, 3), np.float32)
-        crops = crop_batch(image_bgr, boxes, self.artifact.manifest)
-        outputs = self.engine.run(crops.pixels)
-        keypoints = self._decode(outputs, self.input_size_px, crops.boxes_to_crop(boxes))
+        views = make_views(image_bgr, boxes, turns_deg, self.artifact.manifest)
+        pixels = [view.crops.pixels for view in views]
+        outputs = self.engine.run(np.concatenate(pixels) if len(pixels) > 1 else pixels[0])
+        found = self._decode(outputs, self.input_size_px, np.concatenate([view.targets for view in views]))
+        order = np.concatenate([view.rows for view in views])
+        keypoints = np.empty_like(found)
+        keypoints[order] = found
         if not np.isfinite(keypoints).all():
             raise ModelError(f"artifact {self.artifact.name!r} gave keypoints that are not finite; pull and verify it")
-        keypoints[:, :, :2] = crops.points_to_image(keypoints[:, :, :2])
+        for view in views:
+            keypoints[view.rows, :, :2] = view.points_to_image(keypoints[view.rows, :, :2])
         np.clip(keypoints[:, :, 2], 0, 1, out=keypoints[:, :, 2])
         return keypoints
 

@@ -120,7 +120,8 @@ def estimate(
     to_captured = np.array([notice.width_px / width, notice.height_px / height], np.float32)
     boxes = (np.array([person.box_xyxy_px for person in people]) / np.tile(to_captured, 2)).astype(np.float32)
     before = time.perf_counter()
-    keypoints = model.estimate(image, boxes)  # (N, 17, 3)
+    turns_deg = np.array([person.turned_deg for person in people])  # as the detector saw them, so does the pose network best
+    keypoints = model.estimate(image, boxes, turns_deg)  # (N, 17, 3)
     infer_ms = (time.perf_counter() - before) * 1e3
     keypoints = keypoints.astype(np.float64)
     keypoints[..., :2] = (keypoints[..., :2] * to_captured).round(1)

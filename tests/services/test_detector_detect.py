@@ -102,7 +102,7 @@ def test_what_is_no_picture_is_refused(image):
 def test_models_that_cannot_serve_are_named():
     with pytest.raises(ArtifactError, match="'no-such' is not known"):
         load_detector(DetectorSettings(model="no-such"))
-    with pytest.raises(RuntimeUnavailable, match="needs a .*onnx"):
+    with pytest.raises(RuntimeUnavailable, match=r"needs a .*onnx"):
         load_detector(DetectorSettings(model="fake-person", runtime="onnx"))
     with pytest.raises(ModelError, match=r"detect\.decoder 'psychic' is not one of movenet_multipose"):
         detector([[0, 0, 1, 1, 1]], decoder="psychic")

@@ -8,9 +8,10 @@ import pytest
 
 from common.artifact import find_artifact
 from common.config import DetectorSettings, PoseSettings
+from common.geometry import boxes_from_rotated, points_from_rotated
 from common.manifest import ModelError
 from common.runtimes.base import Request
-from common.runtimes.fake import STANDING, FakeEngine
+from common.runtimes.fake import STANDING, FakeEngine, bright_people
 from common.skeleton import INDEX, oks
 from services.detector.detect import load_detector
 from services.pose.estimate import PoseEstimator, load_estimator
@@ -38,6 +39,44 @@ def test_skeletons_lie_in_the_picture_where_the_people_are():
         wanted = box[:2] + template * (box[2:] - box[:2])
         assert np.abs(person[:, :2] - wanted).max() <= 0.05 * max(box[2:] - box[:2])
         np.testing.assert_allclose(person[:, 2], 0.9, rtol=1e-5)
+
+
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """Three bright boxes, wide, tall and wide, in a picture that is no square."""
+    image = np.full((480, 640, 3), 30, np.uint8)
+    boxes = np.array([[100, 100, 300, 180], [420, 200, 500, 430], [30, 350, 260, 440]], np.float32)
+    for x0, y0, x1, y1 in boxes.astype(int):
+        image[y0:y1, x0:x1] = 255
+    return image, boxes
+
+
+@pytest.mark.parametrize("turn", [90, -90, 180, 270])
+def test_somebody_seen_in_a_turned_picture_is_shown_to_the_network_turned(turn):
+    image, boxes = scene()
+    k = turn // 90
+    turned = np.ascontiguousarray(np.rot90(image, k))
+    there = boxes_from_rotated(boxes, -k, (turned.shape[1], turned.shape[0]))
+    wanted = estimator().estimate(turned, there)
+    wanted[:, :, :2] = points_from_rotated(wanted[:, :, :2], k, (640, 480))
+    found = estimator().estimate(image, boxes, np.full(3, turn))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    assert np.abs(found[0] - estimator().estimate(image, boxes)[0]).max() > 20  # another skeleton than of the picture as it is
+
+
+def test_people_seen_in_different_turns_are_one_batch_in_their_own_order():
+    image, boxes = scene()
+    turns = np.array([90, 0, -90])
+    batches = []
+
+    def answer(batch: np.ndarray):
+        batches.append(len(batch))
+        return bright_people(batch)
+
+    found = answering(answer).estimate(image, boxes, turns)
+    assert batches == [3]
+    for i, turn in enumerate(turns):
+        alone = answering(bright_people).estimate(image, boxes[i : i + 1], np.array([turn]))
+        np.testing.assert_allclose(found[i], alone[0], atol=1e-3)
 
 
 def test_no_people_no_work():
