@@ -111,13 +111,21 @@ def plan(artifacts: list[Artifact], runtime: str, precision: str) -> tuple[list[
                 if name != "fake":
                     passed.append(Passed(artifact.name, name, reason))
                 continue
-            kinds = [file.precision for file in artifact.manifest.file if file.format == format and file.role == "model"]
-            chosen = [kind for kind in kinds or ["float32"] if precision in ("auto", kind)]
+            kinds = _precisions(artifact, format)
+            chosen = [kind for kind in kinds if precision in ("auto", kind)]
             if not chosen:
                 passed.append(Passed(artifact.name, name, f"has no {format} file in {precision}; there is {', '.join(kinds)}"))
             folder = str(artifact.folder)
-            cases += [Case(folder, task, name, kind, "auto", 1, 1, 0.0) for task in artifact.tasks for kind in chosen]
+            for kind in chosen:
+                asked = "auto" if precision == "auto" and kind in kinds[:1] else kind
+                cases += [Case(folder, task, name, kind, "auto", 1, 1, 0.0, asked=asked) for task in artifact.tasks]
     return cases, passed
+
+
+def _precisions(artifact: Artifact, format: str | None) -> list[str]:
+    """Of the files of that format, in the manifest's order; a network without files computes in float32."""
+    files = artifact.manifest.file
+    return [file.precision for file in files if file.format == format and file.role == "model"] or ["float32"]
 
 
 def run_case(case: Case, watchdog: Watchdog) -> Row:
