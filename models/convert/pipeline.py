@@ -190,15 +190,15 @@ def _write_model(work: _Work, name: FileKind, path: Path) -> tuple[str, ...]:
     if name == "onnx":
         to_onnx(source, path, decode=work.options.decode)
         return ()
+    pictures = network_pictures(work.reference.artifact, work.data.calibration)
     if work.graph is None:
-        work.graph = float_graph(source, work.options.target)
+        work.graph = float_graph(source, work.options.target, pictures)
     graph, changes = work.graph
     if name == "tflite":
         path.write_bytes(to_float(source, graph))
     elif name == "tflite-dynamic":
         path.write_bytes(to_dynamic(source, graph))
     else:
-        pictures = network_pictures(work.reference.artifact, work.data.calibration)
         content, chosen = to_int8(
             source, graph, pictures, integers=work.options.integers, threads=work.options.threads
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,17 @@ from models.convert.source import ConversionError, Source
 from models.convert.tflite_io import Integers, set_io
 
 INPUT = "image"
+EQUALISED_ON = 32  # pictures: largest magnitudes of channels are robust to which
 
 
-def float_graph(source: Source, target: Literal["tflite", "edgetpu"] = "tflite") -> tuple[bytes, tuple[str, ...]]:
+def float_graph(
+    source: Source, target: Literal["tflite", "edgetpu"] = "tflite", pictures: Sequence[NDArray[np.uint8]] = ()
+) -> tuple[bytes, tuple[str, ...]]:
     """The network as TFLite, float32 pixels (1, H, W, 3) in, all else float32: what the three files below are made of.
 
-    Rewritten exactly for the target first; returns also what was rewritten, a line each. Heatmaps come channels last, which
-    their decoders read as well: the converter works channels last throughout, and so no transposes remain.
+    Rewritten exactly for the target first; returns also what was rewritten, a line each. With pictures, (H, W, 3) uint8 as the
+    network sees them, its channels are equalised on them, which changes nothing but what quantisation will cost. Heatmaps
+    come channels last, which their decoders read as well: the converter works so throughout, and no transposes remain.
     """
     with quiet(f"{source.name}: export to TFLite"):
         import litert_torch
@@ -31,11 +35,27 @@ def float_graph(source: Source, target: Literal["tflite", "edgetpu"] = "tflite")
         pixels = example(source, 1, dtype="float32")
         with one_thread():
             module, changes = rewrite(source.module, target, pixels.permute(0, 3, 1, 2))
+            lines = [str(change) for change in changes]
+            count = _equalise(source, module, pictures[:: max(1, len(pictures) // EQUALISED_ON)])
+            lines += [f"{count} channels equalised on the calibration pictures"] if count else []
             module = fold_input(module, source.mean, source.std)
             channels_last = source.decoder.startswith("heatmaps")
             network = Pixels(source, module, normalise=False, channels_last=channels_last).eval()
             content = bytes(litert_torch.convert(network, (pixels,)).model_content())
-    return content, tuple(str(change) for change in changes)
+    return content, tuple(lines)
+
+
+def _equalise(source: Source, module: Any, pictures: Sequence[NDArray[np.uint8]]) -> int:
+    """In place; the number of channels. Networks that cannot be traced stay as they are."""
+    import torch
+
+    from models.convert.equalise import equalise
+
+    if not isinstance(module, torch.fx.GraphModule):
+        return 0
+    mean, std = np.array(source.mean, np.float32), np.array(source.std, np.float32)
+    batches = (torch.from_numpy((picture - mean) / std).permute(2, 0, 1)[None] for picture in pictures)
+    return equalise(module, batches) if pictures else 0
 
 
 def to_float(source: Source, graph: bytes) -> bytes:

@@ -137,3 +137,34 @@ def test_what_is_no_tflite_file_is_refused(content):
 def test_names_must_be_as_many_as_outputs(graph):
     with pytest.raises(ConversionError, match="has 1 outputs, expected a, b"):
         tflite_io.set_io(graph, ["image"], ["a", "b"])
+
+
+class Uneven(torch.nn.Module):
+    """One channel a hundred times weaker than the others, which the next layer makes good again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Conv2d(3, 8, 3, 4, 1), torch.nn.Conv2d(8, 17, 3, 1, 1)
+        self.act = torch.nn.ReLU()
+        scale = torch.ones(8)
+        scale[:4] = 0.002
+        with torch.no_grad():
+            self.first.weight *= scale.reshape(-1, 1, 1, 1)
+            self.first.bias *= scale
+            self.second.weight /= scale.reshape(1, -1, 1, 1)
+
+    def forward(self, x):
+        return self.second(self.act(self.first(x)))
+
+
+def test_channels_are_equalised_on_the_calibration_pictures_without_changing_the_float_network(pictures):
+    net = source(Uneven())
+    noise = []
+    for given in ((), pictures):
+        graph, lines = float_graph(net, pictures=given)
+        assert any("equalised on the calibration pictures" in line for line in lines) == bool(given)
+        np.testing.assert_allclose(run(to_float(net, graph), pictures[0]), right(net, pictures[0]), atol=1e-4, rtol=1e-4)
+        answer = run(to_int8(net, graph, pictures)[0], pictures[0])
+        noise.append(float(np.abs(answer - right(net, pictures[0])).mean()))
+    assert noise[1] < noise[0] / 3
