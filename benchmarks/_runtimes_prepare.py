@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from common.manifest import FILENAME, ModelError
 
-STRENGTH = 1.0
 PICTURES = 128
 RANGED = 48  # of them, for the ranges of channels: their largest values change little with more
 
@@ -43,7 +42,7 @@ def prepare(kit: Path, folder: Path) -> None:
     with new_folder(folder) as made:
         to_onnx(source, made / "model.onnx")
         print("model.onnx: written", flush=True)
-        equal = equalise(source.module, _batches(torch, source, pictures[:RANGED]), strength=STRENGTH)
+        equal = equalise(source.module, _batches(torch, source, pictures[:RANGED]))
         print(f"{source.name}: {equal} channels equalised before quantisation", flush=True)
         graph, changes = float_graph(source)
         for change in changes:
