@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.convert.output_error import ErrorMeter
+from models.convert.source import ConversionError
 
 PIXEL_RANGE = (0.0, 255.0)  # of the input: gives scale 1 and zero point -128, so that a pixel is a number, not rounded
 SHARES = (1.0, 0.5, 0.0, -0.25, -0.5)  # of the way from the mean extremes to the widest ones; below 0: narrower than the mean
@@ -86,13 +87,14 @@ def gather(seen: Range, new: Range) -> dict[str, Any]:
     """One more picture's extremes: those of all, and the running mean."""
     count = seen.get("count", 1) + 1
     low, high = seen.get("mean_min", seen["min"]), seen.get("mean_max", seen["max"])
-    return {
-        "min": np.minimum(seen["min"], new["min"]),
-        "max": np.maximum(seen["max"], new["max"]),
-        "mean_min": low + (new["min"] - low) / count,
-        "mean_max": high + (new["max"] - high) / count,
-        "count": count,
-    }
+    with np.errstate(invalid="ignore"):  # tensors that reach infinity are refused by name, later
+        return {
+            "min": np.minimum(seen["min"], new["min"]),
+            "max": np.maximum(seen["max"], new["max"]),
+            "mean_min": low + (new["min"] - low) / count,
+            "mean_max": high + (new["max"] - high) / count,
+            "count": count,
+        }
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ def _ranges(seen: Mapping[str, Range], share: float, ends: _Ends) -> dict[str, d
         if not found:
             ranges[name] = dict(found)
             continue
+        if not (np.isfinite(found["min"]).all() and np.isfinite(found["max"]).all()):
+            raise ConversionError(
+                f"tensor {name!r} reaches infinity or NaN on the calibration pictures and so has no int8 range: look for a "
+                "max pool padded with -inf, a division or a logarithm there, or leave tflite-int8 out of --formats"
+            )
         part = 1.0 if name in ends.outputs else share
         low, high = found.get("mean_min", found["min"]), found.get("mean_max", found["max"])
         ranges[name] = {"min": np.minimum(low + part * (found["min"] - low), KEPT * np.minimum(low, 0)),

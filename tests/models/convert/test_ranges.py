@@ -9,6 +9,7 @@ pytestmark = pytest.mark.torch
 
 from models.convert.quiet import quiet  # noqa: E402
 from models.convert.ranges import gather, quantise  # noqa: E402
+from models.convert.source import ConversionError  # noqa: E402
 from models.convert.to_tflite import float_graph  # noqa: E402
 from tests.models.convert.networks import source  # noqa: E402
 
@@ -55,3 +56,22 @@ def test_outliers_do_not_set_the_ranges_when_the_outputs_are_better_without_them
     assert found.share < 1.0
     assert found.noise < 0.2
     assert "mean extremes" in str(found)
+
+
+class PaddedPool(torch.nn.Module):
+    """A max pool that pads with -inf and cannot be rewritten, as its inputs may be negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 4, 3, 2, 1)
+        self.pool = torch.nn.MaxPool2d(3, 2, 1)
+        self.second = torch.nn.Conv2d(4, 17, 1)
+
+    def forward(self, x):
+        return self.second(self.pool(self.first(x)))
+
+
+def test_a_tensor_that_reaches_infinity_is_named_before_it_ends_the_interpreter():
+    graph, _ = float_graph(source(PaddedPool()))
+    with pytest.raises(ConversionError, match=r"tensor '.+' reaches infinity or NaN .* max pool padded with -inf"):
+        quantise(graph, pictures(4), 1)
