@@ -97,4 +97,6 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for stale in folder.glob(".part-*"):  # of a process that was killed: nobody else can be writing now
+            stale.unlink(missing_ok=True)
         yield

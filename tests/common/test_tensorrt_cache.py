@@ -107,6 +107,16 @@ def test_a_build_that_fails_leaves_nothing_and_lets_the_next_try(tmp_path):
     assert cached_engine(path, read=lambda content: content, build=lambda: b"built") == b"built"
 
 
+def test_what_a_killed_build_left_behind_goes_with_the_next_start(tmp_path):
+    path = tmp_path / "net" / "a.engine"
+    path.parent.mkdir()
+    for name in (".part-x1", ".part-x2"):
+        (path.parent / name).write_bytes(b"half an engine")
+    (path.parent / "b.engine").write_bytes(b"of another mode")
+    cached_engine(path, read=lambda content: content, build=lambda: b"built")
+    assert sorted(file.name for file in path.parent.iterdir()) == [".lock", "a.engine", "b.engine"]
+
+
 def test_a_cache_that_cannot_be_written_names_the_fix(artifact, trt, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(ArtifactError, match=r"cannot be kept: .*; free some space there, or set POSEBUS_CACHE"):
