@@ -138,6 +138,31 @@ def test_rtmdet_equals_its_loop_with_channels_first_or_last(seed, classes, last)
     check(decode("rtmdet", *logits, *distances), boxes, scores)
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("size", "classes"), [((640, 640), 80), ((128, 128), 1), ((128, 256), 80), ((320, 320), 40), ((256, 128), 8), ((32, 128), 4)]
+)
+def test_rtmdets_layout_is_not_guessed_from_one_grid_that_has_as_many_rows_as_channels(size, classes, last):
+    """80 classes on 80 x 80 cells, 4 distances on 4 x 4: one cell a grid is lit, in the 2nd column of the 1st row."""
+    arrays, wanted = [], []
+    for stride in (8, 16, 32):
+        rows, columns = math.ceil(size[1] / stride), math.ceil(size[0] / stride)
+        logits = np.full((1, classes, rows, columns), -8, np.float32)
+        distances = np.full((1, 4, rows, columns), 900, np.float32)
+        x = min(1, columns - 1)
+        logits[0, 0, 0, x], distances[0, :, 0, x] = 4, (11, 22, 33, 44)
+        wanted.append(sides(x * stride, 0, 11, 22, 33, 44))
+        arrays += [np.moveaxis(array, 1, 3) if last else array for array in (logits, distances)]
+    boxes, scores = decode("rtmdet", *arrays, size=size)
+    assert boxes[scores > 0.5].tolist() == wanted
+
+
+def test_rtmdets_outputs_all_have_the_same_layout():
+    mixed = [np.zeros((1, *shape), np.float32) for n in (80, 40, 20) for shape in ((80, n, n), (n, n, 4))]
+    with pytest.raises(ModelError, match="or all with channels last"):
+        decode("rtmdet", *mixed, size=(640, 640))
+
+
 def anchors_loop(size: tuple[int, int]) -> list[list[float]]:
     """Centre y, x, height, width, as multiple_grid_anchor_generator.py describes them."""
     scales = [0.2 + (0.95 - 0.2) * i / 5 for i in range(6)] + [1.0]
@@ -206,7 +231,7 @@ def test_the_detection_operators_answer_is_read_as_either_tensorflow_writes_it(o
         ("nanodet", [np.zeros((1, 126, 47), np.float32)], "80 or 1 class scores"),
         ("nanodet", [np.zeros((1, 126, 80), np.float32)], "80 or 1 class scores"),
         ("picodet", [np.zeros((1, 96, 80), np.float32)] * 8, r"distributions \(1, 96, any\) for stride 8"),
-        ("rtmdet", [np.zeros((1, 5, 8, 12), np.float32)] * 6, r"distances \(1, 4, 8, 12\) for stride 8"),
+        ("rtmdet", [np.zeros((1, 5, 8, 12), np.float32)] * 6, r"distances \(1, 4, 8, 12\), .*\(1, 4, 2, 3\)"),
         ("ssd", [np.zeros((1, 9, 4), np.float32), np.zeros((1, 9, 91), np.float32)], r"encodings \(1, 138, 4\)"),
         ("ssd_postprocessed", [np.zeros((1, 9, 4), np.float32)] * 4, r"boxes \(1, M, 4\)"),
         ("dets_labels", [np.zeros((1, 9, 4), np.float32)] * 2, r"\(1, any, 5\), \(1, any\)"),

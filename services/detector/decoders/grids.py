@@ -79,21 +79,24 @@ def picodet(outputs: Outputs, size_px: tuple[int, int]) -> Decoded:
 
 def rtmdet(outputs: Outputs, size_px: tuple[int, int]) -> Decoded:
     """RTMDet's raw heads: for strides 8, 16, 32 class logits (1, classes, h, w) and distances (1, 4, h, w) in input pixels,
-    from the cell's top left corner; channels may come last. Outputs are paired by h and w; of two, the one with 4 channels is
-    the distances, else the second (open-mmlab/mmdetection, rtmdet_head.py, whose priors have offset 0).
+    from the cell's top left corner; channels may come last, in all six. Outputs are paired by h and w; of two, the one with 4
+    channels is the distances, else the second (open-mmlab/mmdetection, rtmdet_head.py, whose priors have offset 0).
+
+    A single output may fit both layouts (80 classes on a grid of 80 cells), all six never do: distances would need grids of 4
+    rows, or of 4 columns, for all three strides.
     """
     strides = (8, 16, 32)
+    sizes = [(-(-size_px[1] // stride), -(-size_px[0] // stride)) for stride in strides]
+    levels = _levels(outputs, sizes, last=False) or _levels(outputs, sizes, last=True)
+    if levels is None:
+        wanted = ", ".join(f"(1, any, {h}, {w}) and distances (1, 4, {h}, {w})" for h, w in sizes)
+        raise refused(outputs, "rtmdet", f"for strides 8, 16, 32 classes {wanted}, or all with channels last,")
     boxes, scores = [], []
-    for stride in strides:
+    for stride, (logits, distances) in zip(strides, levels, strict=True):
         points, _ = grid(size_px, (stride,), 0.0)
-        rows, columns = -(-size_px[1] // stride), -(-size_px[0] // stride)
-        level = sorted(_planes(outputs, rows, columns), key=lambda a: a.shape[1] == 4)
-        if len(outputs) != 2 * len(strides) or len(level) != 2 or level[1].shape[1] != 4:
-            wanted = f"classes (1, any, {rows}, {columns}) and distances (1, 4, {rows}, {columns}) for stride {stride}"
-            raise refused(outputs, "rtmdet", wanted)
         with np.errstate(over="ignore"):
-            scores.append(1 / (1 + np.exp(-level[0][:, 0])))
-        boxes.append(_sides(points, level[1]))
+            scores.append(1 / (1 + np.exp(-logits[:, 0])))
+        boxes.append(_sides(points, distances))
     return np.concatenate(boxes), np.concatenate(scores)
 
 
@@ -132,16 +135,18 @@ def _yolox_rows(outputs: Outputs, decoder: str, size_px: tuple[int, int]) -> tup
     raise refused(outputs, decoder, f"{rows} rows of 5 numbers and class scores for {size_px[0]}x{size_px[1]} pixels")
 
 
-def _planes(outputs: Outputs, rows: int, columns: int) -> list[Floats]:
-    """The outputs of one grid, (M, channels) each."""
+def _levels(outputs: Outputs, sizes: list[tuple[int, int]], *, last: bool) -> list[tuple[Floats, Floats]] | None:
+    """Classes (M, any) and distances (M, 4) of each grid (rows, columns), channels last or first; None where they do not fit."""
     found = []
-    for output in outputs.values():
-        array = np.asarray(output, np.float32)
-        if fits(array, (1, None, rows, columns)):
-            found.append(array[0].reshape(array.shape[1], -1).T)
-        elif fits(array, (1, rows, columns, None)):
-            found.append(array[0].reshape(-1, array.shape[3]))
-    return found
+    for rows, columns in sizes:
+        shape = (1, rows, columns, None) if last else (1, None, rows, columns)
+        level = [np.asarray(output, np.float32) for output in outputs.values() if fits(output, shape)]
+        planes = [array[0].reshape(rows * columns, -1) if last else array[0].reshape(-1, rows * columns).T for array in level]
+        planes.sort(key=lambda plane: plane.shape[1] == 4)
+        if len(planes) != 2 or planes[1].shape[1] != 4:
+            return None
+        found.append((planes[0], planes[1]))
+    return found if len(outputs) == 2 * len(sizes) else None
 
 
 def _centred(centres: Floats, sizes: Floats) -> Floats:
