@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +98,14 @@ def read_artifact(folder: Path) -> Artifact:
     return Artifact(folder.resolve(), read_manifest(folder / FILENAME))
 
 
-def pull(artifact: Artifact, *, cache: Path | None = None) -> Path:
-    """Get every file of the artifact and check it; returns the path of the first (the folder where it has none).
+def pull(artifact: Artifact, *, cache: Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Get the artifact's files and check them; returns the path of the first (the folder where it has none).
 
+    formats: get only files of these, as a runtime reads no others; empty, or none of them there: all files.
     Raises ArtifactError when a file cannot be had from any of its sources.
     """
-    paths = [model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder) for file in artifact.manifest.file]
+    files = [file for file in artifact.manifest.file if file.format in formats] or artifact.manifest.file
+    paths = [model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder) for file in files]
     return paths[0] if paths else artifact.folder
 
 
@@ -114,9 +117,10 @@ def file_for(artifact: Artifact, format: str, *, role: str = "model", precision:
     for file in artifact.manifest.file:
         if file.format == format and file.role == role and precision in ("auto", file.precision):
             return file
-    has = ", ".join(f"{file.format} {file.precision}" for file in artifact.manifest.file if file.role == "model") or "none"
+    has = ", ".join(f"{file.format} {file.precision}" for file in artifact.manifest.file if file.role == role) or "none"
     wanted = format if precision == "auto" else f"{format} {precision}"
-    raise ArtifactError(f"artifact {artifact.name!r} has no {role} file {wanted}; it has {has}")
+    hint = "; the model's file and its weights must say the same precision" if role == "weights" else ""
+    raise ArtifactError(f"artifact {artifact.name!r} has no {role} file {wanted}; it has {has}{hint}")
 
 
 def input_of(artifact: Artifact, format: str, precision: str = "auto") -> InputSpec:
@@ -135,11 +139,17 @@ def path_for(
     return model_store.fetch(file, cache, owner=artifact.name, folder=artifact.folder)
 
 
-def verify(artifact: Artifact, *, cache: Path | None = None) -> None:
-    """Check the SHA-256 of every file that is here; raises ArtifactError for one that is missing or wrong."""
+def verify(artifact: Artifact, *, cache: Path | None = None, missing: bool = False) -> int:
+    """Check the SHA-256 of every file that is here; returns how many are.
+
+    Raises ArtifactError for one that is wrong, or missing, unless `missing` allows that.
+    """
+    checked = 0
     for file in artifact.manifest.file:
         place = model_store.here(file, cache, folder=artifact.folder)
         if place is None:
+            if missing:
+                continue
             raise ArtifactError(f"artifact {artifact.name!r}: {file.path} is not here; `posebus models pull` gets it")
         found = model_store.sha256_of(place)
         if found != file.sha256:
@@ -147,8 +157,11 @@ def verify(artifact: Artifact, *, cache: Path | None = None) -> None:
                 f"artifact {artifact.name!r}: {place} has the SHA-256 {found}, the manifest says {file.sha256}; "
                 f"delete the file, then `posebus models pull {artifact.name}`"
             )
+        checked += 1
+    return checked
 
 
-def is_here(artifact: Artifact, *, cache: Path | None = None) -> bool:
-    """Whether every file is in the cache or the artifact's folder; says nothing of their content."""
-    return all(model_store.here(file, cache, folder=artifact.folder) is not None for file in artifact.manifest.file)
+def is_here(artifact: Artifact, *, cache: Path | None = None, formats: Sequence[str] = ()) -> bool:
+    """Whether every file, of these formats if given, is in the cache or the folder; their content is not looked at."""
+    files = [file for file in artifact.manifest.file if not formats or file.format in formats]
+    return all(model_store.here(file, cache, folder=artifact.folder) is not None for file in files)

@@ -104,7 +104,7 @@ def _on_device(runtime: str) -> Finding:
 def _load_in(runtime: str) -> Finding:
     what, version = f"runtime {runtime}", _version(runtime)
     reads = formats(runtime)
-    artifact = next((a for a in list_artifacts() if set(reads) & set(a.formats) and is_here(a)), None)
+    artifact = next((a for a in list_artifacts() if set(reads) & set(a.formats) and is_here(a, formats=reads)), None)
     started = time.monotonic()
     try:
         with quiet_native():

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import importlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +24,6 @@ from posebus.errors import SetupError
 from posebus.models_bench_case import Case
 from posebus.models_latency import device_name, revision, write_latencies
 from posebus.models_show import wide_console
-from posebus.processes import Watchdog
 
 TIMEOUT_S = 600.0  # of one case: a network that takes minutes a picture is of no use here
 
@@ -69,6 +66,8 @@ def bench(
 
     A case runs in three rounds and the best counts, as other load only ever adds; memory is what the process grows by.
     """
+    if json_file is not None and not os.access(json_file.parent, os.W_OK):
+        raise SetupError(f"--json {json_file}: {json_file.parent} is no folder that can be written; give another file")
     artifacts = _artifacts(names, write)
     kit = _kit(accuracy)
     cases, passed = plan(artifacts, runtime, precision)
@@ -113,6 +112,9 @@ def plan(artifacts: list[Artifact], runtime: str, precision: str) -> tuple[list[
                 continue
             kinds = _precisions(artifact, format)
             chosen = [kind for kind in kinds if precision in ("auto", kind)]
+            if chosen and (problem := _lacks(artifact, format)) is not None:
+                passed.append(Passed(artifact.name, name, problem))
+                continue
             if not chosen:
                 passed.append(Passed(artifact.name, name, f"has no {format} file in {precision}; there is {', '.join(kinds)}"))
             folder = str(artifact.folder)
@@ -122,29 +124,40 @@ def plan(artifacts: list[Artifact], runtime: str, precision: str) -> tuple[list[
     return cases, passed
 
 
+def _lacks(artifact: Artifact, format: str | None) -> str | None:
+    """Why the files of that format cannot be had; None: they are here now, checked."""
+    try:
+        pull(artifact, formats=(format,) if format else ())
+    except ArtifactError as error:
+        return str(error)
+    return None
+
+
 def _precisions(artifact: Artifact, format: str | None) -> list[str]:
     """Of the files of that format, in the manifest's order; a network without files computes in float32."""
     files = artifact.manifest.file
     return [file.precision for file in files if file.format == format and file.role == "model"] or ["float32"]
 
 
-def run_case(case: Case, watchdog: Watchdog) -> Row:
-    """Measure in a child process. It never outlives us, whatever ends us."""
-    command = [sys.executable, "-m", "posebus.models_bench_case", json.dumps(asdict(case))]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    watchdog.add(process.pid)
+def run_case(case: Case) -> Row:
+    """Measure in a child process. It ends when the pipe to us closes, so whatever ends us, even while it starts, ends it."""
+    ours, theirs = reversed(os.pipe())
+    command = [sys.executable, "-m", "posebus.models_bench_case", json.dumps(asdict(case)), str(theirs)]
     try:
-        out, err = process.communicate(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return Row(case, {"error": f"did not end within {TIMEOUT_S:.0f} s"})
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, pass_fds=(theirs,),
+        ) as process:  # fmt: skip
+            try:
+                out, err = process.communicate(timeout=TIMEOUT_S)
+            except BaseException as error:
+                process.kill()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    return Row(case, {"error": f"did not end within {TIMEOUT_S:.0f} s"})
+                raise
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-        watchdog.remove(process.pid)
+        os.close(ours)
+        os.close(theirs)
     last = out.strip().splitlines()[-1:] or [""]
     if process.returncode == 0 and last[0].startswith('{"case"'):
         answer = json.loads(last[0])
@@ -161,15 +174,15 @@ def _artifacts(names: list[str] | None, write: bool) -> list[Artifact]:
         what = f"{', '.join(built_in)}: built in" if built_in else "no artifact was given"
         raise SetupError(f"--write: {what}; give the folder of an artifact of your own, whose manifest may be changed")
     if not chosen:
-        chosen = [artifact for artifact in list_artifacts() if artifact.manifest.file and is_here(artifact)]
+        chosen = [artifact for artifact in list_artifacts() if artifact.manifest.file and _has_some(artifact)]
         if not chosen:
             raise SetupError("no model files are here yet; run `posebus models pull`, or name an artifact")
-    for artifact in chosen:
-        try:
-            pull(artifact)
-        except ArtifactError as error:
-            raise SetupError(str(error)) from error
     return chosen
+
+
+def _has_some(artifact: Artifact) -> bool:
+    """Whether the files of at least one format are here."""
+    return any(is_here(artifact, formats=(format,)) for format in artifact.formats)
 
 
 def _is_path(name: str) -> bool:
@@ -197,17 +210,13 @@ def _sizes(text: str) -> list[int]:
 
 
 def _run_all(cases: list[Case]) -> list[Row]:
-    watchdog = Watchdog()
     rows: list[Row] = []
-    try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task("", total=len(cases))
-            for case in cases:
-                progress.update(bar, description=f"{Path(case.artifact).name} by {case.runtime}, {_what(case)}")
-                rows.append(run_case(case, watchdog))
-                progress.advance(bar)
-    finally:
-        watchdog.close()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(cases))
+        for case in cases:
+            progress.update(bar, description=f"{Path(case.artifact).name} by {case.runtime}, {_what(case)}")
+            rows.append(run_case(case))
+            progress.advance(bar)
     return rows
 
 

@@ -1,8 +1,9 @@
 """One case of `posebus models bench`, in a process of its own, so that memory and threads are its alone.
 
-    python -m posebus.models_bench_case '{"artifact": "movenet-lightning", ...}'
+    python -m posebus.models_bench_case '{"artifact": "movenet-lightning", ...}' PIPE
 
-Prints one line of JSON: the answer, or {"error": ...}.
+PIPE: number of a file descriptor, the reading end of a pipe; the case ends when the other end closes. Prints one line of JSON:
+the answer, or {"error": ...}.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -126,7 +128,18 @@ def _load(artifact: Artifact, case: Case) -> Engine:
     )
 
 
+def end_with(pipe: int) -> None:
+    """End this process when the other end of the pipe closes: whoever asked for the case is gone."""
+
+    def wait() -> None:
+        os.read(pipe, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="pipe", daemon=True).start()
+
+
 def main() -> None:
+    end_with(int(sys.argv[2]))
     case = Case(**json.loads(sys.argv[1]))
     try:
         answer = measure_latency(case) if case.batch else measure_accuracy(case)

@@ -59,18 +59,19 @@ def pull_models(
 @app.command("verify")
 def verify_models(names: NamesArgument = None) -> None:
     """Check the SHA-256 of model files; without names, of all that are here. Exits 1 when one is wrong or missing."""
-    here = [artifact.name for artifact in list_artifacts() if is_here(artifact)]
-    failed = False
-    for artifact in _chosen(names, False, here):
+    failed, checked = False, 0
+    for artifact in _chosen(names, not names, []):
         try:
-            verify(artifact)
-            typer.echo(f"{artifact}: good")
+            here = verify(artifact, missing=not names)
+            checked += here
+            if here or names:
+                typer.echo(f"{artifact}: {here} of {len(artifact.manifest.file)} files here, good")
         except ArtifactError as error:
             failed = True
             typer.echo(str(error), err=True)
     if failed:
         raise typer.Exit(1)
-    if not (names or here):
+    if not (names or checked):
         typer.echo("no model files are here yet; `posebus models pull` gets them")
 
 

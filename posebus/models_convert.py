@@ -154,9 +154,10 @@ def _side(side: Any, artifact: Artifact, runtime: str, precision: str, threads: 
 def _precision(artifact: Artifact, runtime: str, wanted: str) -> Precision:
     """Of the file that the runtime has taken: its tolerances apply."""
     from common.artifact import file_for
+    from common.runtimes import formats
 
-    form = {"tensorrt": "onnx"}.get(runtime, runtime)
-    return file_for(artifact, form, precision=wanted).precision if artifact.manifest.file else "float32"
+    form = next((each for each in formats(runtime) if each in artifact.formats), None)
+    return file_for(artifact, form, precision=wanted).precision if form and artifact.manifest.file else "float32"
 
 
 @contextmanager

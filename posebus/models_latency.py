@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,17 +23,21 @@ def write_latencies(path: Path, latencies: Sequence[Latency]) -> None:
     The new text is checked before it takes the old one's place, in one rename. Raises ArtifactError.
     """
     manifest = read_manifest(path)
+    text = path.read_bytes().decode("utf-8")  # line ends as they are
+    if len(re.findall(rf"^\s*{re.escape(_HEADER)}", text, re.MULTILINE)) != len(manifest.latency):
+        raise ArtifactError(f"{path}: a line of a text looks like the header {_HEADER}; indent or move it")
     replaced = {_key(latency) for latency in latencies}
     blocks = iter(manifest.latency)
     kept: list[str] = []
-    for block in _blocks(path.read_text(encoding="utf-8")):
+    for block in _blocks(text):
         above, own = _split_comments(block)
         replace = own.lstrip().startswith(_HEADER) and _key(next(blocks)) in replaced
         kept.append(above if replace else block)
     text = "".join(kept).rstrip("\n") + "\n" + "".join("\n" + _toml(latency) for latency in latencies)
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, part)
         read_manifest(part)
         os.replace(part, path)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,20 +38,23 @@ def seal_manifest(folder: Path) -> int:
     """The number of files sealed. Raises ArtifactError naming the manifest or file, and the fix."""
     path = folder / FILENAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # line ends as they are
         data: dict[str, Any] = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ArtifactError(f"{path}: not valid TOML: {error}") from error
     headers, names = list(_FILE.finditer(text)), _names(path, data)
-    if not names or len(headers) != len(names):
+    if names and len(headers) != len(names):
+        raise ArtifactError(f"{path}: a line of a text looks like the header [[file]]; indent or move it")
+    if not names:
         raise ArtifactError(f"{path}: has no [[file]] table to seal; add one with format, path and a source of the kind 'file'")
     for header, name in reversed(list(zip(headers, names, strict=True))):
         text = _sealed(text, header.end(), folder / name)
     part = path.with_name(f".{FILENAME}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, part)
         os.replace(_checked(part, path), path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from common.artifact import ArtifactError, find_artifact, is_here, list_artifacts, path_for, pull, read_artifact, verify
+from common.artifact import (
+    Artifact,
+    ArtifactError,
+    find_artifact,
+    is_here,
+    list_artifacts,
+    path_for,
+    pull,
+    read_artifact,
+    verify,
+)
 from common.manifest import FileSpec
 from tests.model_parts import file_text, manifest_text, tiny_artifact
 
@@ -131,3 +141,39 @@ def test_a_format_that_an_artifact_does_not_have_is_named(tmp_path):
 def test_file_specs_can_be_made_in_code():
     with pytest.raises(ValueError, match="sha256"):
         FileSpec(path="a", bytes=1, sha256="short", source=({"kind": "url", "url": "https://example.org/a"},))
+
+
+def two_formats(folder: Path) -> Artifact:
+    """An artifact with an onnx and a tflite file, of which the second is nowhere to be had."""
+    tiny_artifact(folder, "onnx")
+    text = (folder / "manifest.toml").read_text()
+    lost = file_text(folder / "tiny.onnx", "tflite", source='kind = "kit"\npath = "no/such.tflite"')
+    (folder / "manifest.toml").write_text(text + lost.replace("tiny.onnx", "lost.tflite"))
+    return read_artifact(folder)
+
+
+def test_only_files_that_a_runtime_reads_are_pulled_for_it(tmp_path):
+    artifact, cache = two_formats(tmp_path / "two"), tmp_path / "cache"
+    pull(artifact, cache=cache, formats=("openvino", "onnx"))
+    assert is_here(artifact, cache=cache, formats=("onnx",))
+    assert not is_here(artifact, cache=cache)
+    with pytest.raises(ArtifactError, match=r"lost\.tflite cannot be had"):
+        pull(artifact, cache=cache)
+
+
+def test_files_that_are_here_are_verified_though_others_are_not(tmp_path):
+    artifact, cache = two_formats(tmp_path / "two"), tmp_path / "cache"
+    assert verify(artifact, cache=cache, missing=True) == 1
+    with pytest.raises(ArtifactError, match=r"lost\.tflite is not here"):
+        verify(artifact, cache=cache)
+    (artifact.folder / "tiny.onnx").write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match=r"tiny\.onnx has the SHA-256"):
+        verify(artifact, cache=cache, missing=True)
+
+
+def test_weights_of_another_precision_are_named_with_the_fix(tmp_path):
+    artifact = tiny_artifact(tmp_path / "tiny", "openvino")
+    path = artifact.folder / "manifest.toml"
+    path.write_text(path.read_text().replace('precision = "float32"', 'precision = "float16"', 1))
+    with pytest.raises(ArtifactError, match=r"no weights file openvino float16; it has openvino float32; .* same precision"):
+        path_for(read_artifact(artifact.folder), "openvino", role="weights", precision="float16")

@@ -21,7 +21,6 @@ from posebus.cli import app
 from posebus.models_bench import plan, run_case
 from posebus.models_bench_case import Case, best_round, pictures
 from posebus.models_latency import write_latencies
-from posebus.processes import Watchdog
 from tests.model_parts import tiny_artifact
 
 runner = CliRunner()
@@ -76,11 +75,7 @@ def test_a_precision_that_no_file_has_is_said(tiny):
 
 def test_a_network_that_fails_is_said_and_does_not_end_the_others(tiny):
     broken = Case(str(tiny.folder), "detect", "onnx", "float32", "nowhere", 1, 1, 0.0)
-    watchdog = Watchdog()
-    try:
-        row = run_case(broken, watchdog)
-    finally:
-        watchdog.close()
+    row = run_case(broken)
     assert row.error is not None
     assert "nowhere" in row.error
 
@@ -113,11 +108,7 @@ def test_accuracy_without_the_kit_is_refused(tiny, monkeypatch, tmp_path):
 def test_accuracy_is_measured_on_the_kit_with_the_number_of_people(kit, monkeypatch):
     pytest.importorskip("ai_edge_litert", reason="LiteRT is absent: install the extra tflite")
     monkeypatch.setenv("POSEBUS_KIT", str(kit))
-    watchdog = Watchdog()
-    try:
-        row = run_case(Case("movenet-lightning", "pose", "tflite", "int8", "auto", 1, 0, 0.0, str(kit)), watchdog)
-    finally:
-        watchdog.close()
+    row = run_case(Case("movenet-lightning", "pose", "tflite", "int8", "auto", 1, 0, 0.0, str(kit)))
     assert row.error is None
     value, n = row.answer["metrics"]["OKS"]
     assert n == 154

@@ -94,6 +94,19 @@ def test_what_is_wrong_is_named_and_the_manifest_stays(folder, old, new, words):
     assert not list(folder.glob(".*"))
 
 
+def test_line_ends_stay_as_they_are(folder):
+    (folder / FILENAME).write_bytes(MANIFEST.replace("\n", "\r\n").encode())
+    seal_manifest(folder)
+    assert b"\r\n[[file]]" in (folder / FILENAME).read_bytes()
+    verify(read_artifact(folder))
+
+
+def test_a_text_that_looks_like_a_table_is_named(folder):
+    (folder / FILENAME).write_text(MANIFEST.replace('provenance = "a test"', 'provenance = """\n[[file]]\n"""'))
+    with pytest.raises(ArtifactError, match=r"looks like the header \[\[file\]\]; indent or move it"):
+        seal_manifest(folder)
+
+
 def test_a_manifest_without_files_is_refused(folder):
     (folder / FILENAME).write_text(MANIFEST.split("[[file]]")[0])
     with pytest.raises(ArtifactError, match=r"has no \[\[file\]\] table to seal"):
