@@ -136,7 +136,7 @@ def _yolox_rows(outputs: Outputs, decoder: str, size_px: tuple[int, int]) -> tup
 
 
 def _levels(outputs: Outputs, sizes: list[tuple[int, int]], *, last: bool) -> list[tuple[Floats, Floats]] | None:
-    """Classes (M, any) and distances (M, 4) of each grid (rows, columns), channels last or first; None where they do not fit."""
+    """Classes (M, any) and distances (M, 4) of each grid (rows, columns), channels last or first; None where they don't fit."""
     found = []
     for rows, columns in sizes:
         shape = (1, rows, columns, None) if last else (1, None, rows, columns)
