@@ -48,6 +48,20 @@ def test_offsets_equal_their_loop_in_any_layout_and_order(seed, count, size):
         np.testing.assert_allclose(decode("heatmap_offsets", size, *arrays), wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("size", [(257, 257), (257, 513), (513, 257), (529, 257)])
+def test_where_17_or_34_is_the_number_of_cells_too_the_offsets_tell_the_layout(size, last, swapped):
+    """PoseNet's 257 x 257 pixels, stride 16, are 17 x 17 cells; 529 are 34."""
+    rng = np.random.default_rng(0)
+    rows, columns = (size[1] - 1) // 16 + 1, (size[0] - 1) // 16 + 1
+    heat = rng.uniform(0, 1, (1, 17, rows, columns)).astype(np.float32)
+    offsets = rng.uniform(-12, 12, (1, 34, rows, columns)).astype(np.float32)
+    arrays = [np.moveaxis(array, 1, 3) if last else array for array in (heat, offsets)]
+    found = decode("heatmap_offsets", size, *(arrays[::-1] if swapped else arrays))
+    np.testing.assert_allclose(found, offsets_loop(heat, offsets, 16), rtol=1e-5)
+
+
 def test_y_comes_before_x_in_the_offsets():
     """Cell (3, 2) of stride 8 is pixel (24, 16); 5 to the right and 2 up of it lies pixel (29, 14), its centre at .5."""
     heat, offsets = np.zeros((1, 17, 8, 8), np.float32), np.zeros((1, 34, 8, 8), np.float32)

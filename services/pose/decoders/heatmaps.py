@@ -1,6 +1,9 @@
 """Heatmaps -> keypoints: the largest value of each map, refined to parts of a cell in the way the network was trained for.
 
-All take one output, (N, 17, h, w) or (N, h, w, 17). Two coordinate systems are in use, both in pixel centres of the crop:
+All take one output, (N, 17, h, w) or (N, h, w, 17). Nothing in (N, 17, h, 17) tells the two apart: it is read as the first, so
+a network with channels last must not have maps of 17 rows (none published has; crops of 68 pixels and stride 4 would).
+
+Two coordinate systems are in use, both in pixel centres of the crop:
 * stride: cell c is crop pixel c * W / w (AlphaPose, HRNet, MMPose's `MSRAHeatmap`, PaddleDetection),
 * UDP: cell c is crop pixel c * (W - 1) / (w - 1), so the outermost cells are the outermost pixels (Huang et al., CVPR 2020).
 The centre of crop pixel u lies at u + 0.5 in our continuous coordinates.

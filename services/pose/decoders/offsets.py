@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from common.geometry import Floats
@@ -13,7 +15,8 @@ from services.pose.decoders.outputs import floats, maps_of, shown
 def heatmap_offsets(outputs: Outputs, size_px: tuple[int, int], boxes: Floats) -> Floats:
     """Heatmaps (N, 17, h, w) with scores 0..1 and offsets (N, 34, h, w) in input pixels, 17 times y and then 17 times x.
 
-    The channels may come last, and the two outputs in either order: 17 or 34 channels tell which is which. keypoint = cell *
+    The channels may come last, and the two outputs in either order: 17 or 34 channels tell which is which, and where 17 is the
+    number of cells too (PoseNet 257 x 257, stride 16), the offsets tell the layout. keypoint = cell *
     stride + offset of that cell, in pixel centres (tfjs-models, posenet/src/single_pose/util.ts). The stride is W / w, or for
     PoseNet's own sizes like 257 = 32 * 8 + 1, whose first and last cells lie on the first and last pixel, (W - 1) / (w - 1).
     """
@@ -27,14 +30,8 @@ def heatmap_offsets_logits(outputs: Outputs, size_px: tuple[int, int], boxes: Fl
 
 def _decode(name: str, outputs: Outputs, size_px: tuple[int, int], boxes: Floats, *, logits: bool) -> Floats:
     arrays = floats(outputs, name, 2)
-    heat, offsets = sorted(arrays.values(), key=_is_offsets)
-    maps = maps_of(heat, name, len(boxes))
-    if not _is_offsets(offsets):
-        raise _refused(name, maps.rows, maps.columns, len(boxes), outputs)
-    if offsets.shape[1] != 2 * NUM_KEYPOINTS:
-        offsets = np.moveaxis(offsets, 3, 1)
-    if offsets.shape != (len(boxes), 2 * NUM_KEYPOINTS, maps.rows, maps.columns):
-        raise _refused(name, maps.rows, maps.columns, len(boxes), outputs)
+    heat, offsets, last = _pair(list(arrays.values()), len(boxes)) or _refuse(name, len(boxes), outputs)
+    maps = maps_of(heat, name, len(boxes), channels_last=last)
     cell = maps.cells.argmax(axis=1)
     score = maps.at(cell[None])[0]
     if logits:
@@ -51,8 +48,20 @@ def _decode(name: str, outputs: Outputs, size_px: tuple[int, int], boxes: Floats
     return keypoints
 
 
-def _is_offsets(array: Floats) -> bool:
-    return array.ndim == 4 and 2 * NUM_KEYPOINTS in (array.shape[1], array.shape[3]) and array.shape[1] != NUM_KEYPOINTS
+def _pair(arrays: list[Floats], count: int) -> tuple[Floats, Floats, bool] | None:
+    """Heatmaps as they are, offsets (N, 34, h, w), and whether the heatmaps' channels come last; None where they do not fit.
+
+    Both in one layout is tried first, then one each, so 17 x 17 cells are read in the layout of the offsets.
+    """
+    for heat, offsets in (arrays, arrays[::-1]):
+        if heat.ndim != 4 or offsets.ndim != 4:
+            return None
+        for heat_axis, offsets_axis in ((1, 1), (3, 3), (1, 3), (3, 1)):
+            first = np.moveaxis(offsets, offsets_axis, 1)
+            rows_columns = np.moveaxis(heat, heat_axis, 1).shape[2:]
+            if first.shape == (count, 2 * NUM_KEYPOINTS, *rows_columns) and heat.shape[heat_axis] == NUM_KEYPOINTS:
+                return heat, first, heat_axis == 3
+    return None
 
 
 def _stride(side_px: int, cells: int) -> float:
@@ -61,8 +70,8 @@ def _stride(side_px: int, cells: int) -> float:
     return ends if np.log2(ends).is_integer() and side_px % 2 else side_px / cells
 
 
-def _refused(name: str, rows: int, columns: int, count: int, outputs: Outputs) -> ModelError:
-    return ModelError(
-        f"decoder {name!r} expects offsets ({count}, 34, {rows}, {columns}) beside heatmaps ({count}, 17, {rows}, {columns}), "
-        f"got {shown(outputs)}"
+def _refuse(name: str, count: int, outputs: Outputs) -> NoReturn:
+    raise ModelError(
+        f"decoder {name!r} expects heatmaps ({count}, 17, h, w) and offsets ({count}, 34, h, w), or both with channels last, h "
+        f"and w at least 3, got {shown(outputs)}"
     )

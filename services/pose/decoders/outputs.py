@@ -87,16 +87,18 @@ class Maps:
         return values.reshape(-1, NUM_KEYPOINTS, values.shape[1])
 
 
-def maps_of(array: Floats, decoder: str, count: int) -> Maps:
-    """Heatmaps (N, 17, h, w), or (N, h, w, 17) as TFLite gives them, of `count` people; 17 on axis 1 decides.
+def maps_of(array: Floats, decoder: str, count: int, *, channels_last: bool | None = None) -> Maps:
+    """Heatmaps (N, 17, h, w), or (N, h, w, 17) as TFLite gives them, of `count` people.
 
-    Raises ModelError for another shape and for maps of fewer than 3 x 3 cells.
+    channels_last: the layout where it is known; None: 17 on axis 1 decides. Raises ModelError for another shape and for maps of
+    fewer than 3 x 3 cells.
     """
     if array.ndim == 4 and array.shape[0] == count:
-        if array.shape[1] == NUM_KEYPOINTS and min(array.shape[2:]) >= 3:
+        first, last = array.shape[1] == NUM_KEYPOINTS, array.shape[3] == NUM_KEYPOINTS
+        if first and channels_last is not True and min(array.shape[2:]) >= 3:
             rows, columns = array.shape[2:]
             return Maps(np.ascontiguousarray(array.reshape(-1, rows * columns)), rows, columns, joint_major=False)
-        if array.shape[3] == NUM_KEYPOINTS and min(array.shape[1:3]) >= 3:
+        if last and channels_last is not False and min(array.shape[1:3]) >= 3:
             rows, columns = array.shape[1:3]
             tall = np.ascontiguousarray(array.reshape(-1, NUM_KEYPOINTS))  # (N * h * w, 17)
             turned = cv2.transpose(tall) if count else tall.T  # 4x faster than a strided copy
