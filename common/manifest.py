@@ -34,6 +34,10 @@ class ArtifactError(ModelError):
     """A manifest or a model file that cannot be used. The message names artifact, file or source, and the fix."""
 
 
+class DeviceLost(ModelError):
+    """A device that this process cannot use any more, whatever it loads: only a new process can. So it must end."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

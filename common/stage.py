@@ -11,6 +11,7 @@ from common import config
 from common.artifact import Artifact
 from common.claims import Claims
 from common.frames import StoreError
+from common.manifest import DeviceLost
 from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus
 from common.model_slot import ModelSlot
 from common.runtimes.base import Engine
@@ -20,7 +21,7 @@ from common.worker import ClaimWorker, Taken
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-RELOAD_AFTER = 5  # failures in a row: the device may have been lost
+RELOAD_AFTER = 5  # failures in a row: the device may have been away
 RELOAD_EVERY_S = 10.0
 PAUSE_MAX_S = 2.0
 LOG_INTERVAL_S = 60.0
@@ -69,6 +70,7 @@ class Stage(Generic[N, S, T]):
         self._active: ActiveModel | None = None
         self._peers: dict[str, float] = {}  # instance -> when it last spoke, monotonic
         self._failures = 0
+        self._lost: DeviceLost | None = None  # by the thread that loads models
         self._failed_log_s = -LOG_INTERVAL_S
         self._reload_s = -RELOAD_EVERY_S
         status = service.status
@@ -93,11 +95,17 @@ class Stage(Generic[N, S, T]):
         return self._settings
 
     def run(self, topic: str) -> None:
-        """Work on what is announced under `topic` until the service stops."""
+        """Work on what is announced under `topic` until the service stops.
+
+        Raises DeviceLost, for the process to end and to be started again: no reload can help it, and it must not claim frames
+        that its peers can still do.
+        """
         service = self._service
         service.bus.subscribe(lambda message, levels: self.worker.hear(message), topic, "+")
         try:
             while not service.stopping.is_set():
+                if self._lost is not None:
+                    raise self._lost
                 self._count_peers()
                 model = self.slot.current()
                 if model is None:
@@ -112,7 +120,9 @@ class Stage(Generic[N, S, T]):
     def _work(self, taken: Taken[N], model: T) -> None:
         try:
             self._handle(taken, model, self._settings)
-        except Exception as error:  # one bad frame, or a lost device, must not end the service
+        except DeviceLost:
+            raise
+        except Exception as error:  # one bad frame, or a device that comes back by itself, must not end the service
             self._failed(taken, error)
             return
         if self._failures:
@@ -166,6 +176,8 @@ class Stage(Generic[N, S, T]):
         )
 
     def _on_refused(self, name: str, error: Exception) -> None:
+        if isinstance(error, DeviceLost):
+            self._lost = error
         self._service.status.set(model_error=f"{name}: {error}")
         if not self.slot.is_loaded:
             self._service.status.degraded(f"no model yet: {name}: {error}", about="model")

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from common.artifact import Artifact
-from common.manifest import ArtifactError, ModelError, Task
+from common.manifest import ArtifactError, DeviceLost, ModelError, Task
 from common.runtimes.base import Engine, EngineBase, Request, RuntimeUnavailable
 
-__all__ = ["RUNTIMES", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "devices", "formats", "load", "probe"]
+__all__ = [
+    "RUNTIMES", "DeviceLost", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "devices", "formats", "load",
+    "probe",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-# Each module has FORMATS that it reads, best first, `probe() -> reason it cannot run here or None`, as "reason; fix",
+# Each module has FORMATS that it reads, best first, `probe() -> reason it cannot run here or None`, as "reason; fix" (it may
+# raise DeviceLost),
 # `devices() -> names that it takes here`, and `load(Request) -> EngineBase`.
 RUNTIMES: dict[str, str] = {
     "tensorrt": "common.runtimes.tensorrt",
@@ -56,7 +60,8 @@ def load(
     task: what it is for; default: the artifact's first. device: as the runtime names them. precision: of the file, where
     there are several of one format. input_size: (width, height)
     in pixels of the batches to come, default from the manifest; dynamic networks take other sizes too.
-    Raises ArtifactError (file), RuntimeUnavailable (runtime or device), ModelError (the runtime refuses the network).
+    Raises ArtifactError (file), RuntimeUnavailable (runtime or device), ModelError (the runtime refuses the network),
+    DeviceLost (this process has lost the device: `auto` does not go on to a slower one, a new process will have it again).
     """
     task = task or artifact.tasks[0]
     if task not in artifact.tasks:
@@ -66,7 +71,7 @@ def load(
         return _load_any(request)
     if runtime not in RUNTIMES:
         raise RuntimeUnavailable(f"runtime {runtime!r} does not exist; choose auto, {', '.join(RUNTIMES)}")
-    reason = _lacks_format(runtime, artifact) or probe(runtime)
+    reason = _lacks_format(runtime, artifact) or _probe(runtime)
     if reason is not None:
         raise RuntimeUnavailable(f"runtime {runtime!r}: {reason}")
     return _load_one(runtime, request)
@@ -74,6 +79,13 @@ def load(
 
 def probe(runtime: str) -> str | None:
     """Why the runtime cannot be used here, with the fix; None: it can."""
+    try:
+        return _probe(runtime)
+    except DeviceLost as error:
+        return str(error)
+
+
+def _probe(runtime: str) -> str | None:
     reason: str | None = importlib.import_module(RUNTIMES[runtime]).probe()
     return reason
 
@@ -122,7 +134,7 @@ def _load_one(runtime: str, request: Request) -> EngineBase:
     except Exception as error:
         if engine is not None:
             engine.close()
-        if isinstance(error, ArtifactError | RuntimeUnavailable):
+        if isinstance(error, ArtifactError | RuntimeUnavailable | DeviceLost):
             raise
         raise ModelError(
             f"artifact {request.artifact.name!r} cannot be loaded by runtime {runtime!r} on device "
@@ -138,10 +150,12 @@ def _load_any(request: Request) -> EngineBase:
     for runtime, format in AUTO:
         if format not in request.artifact.formats or runtime in reasons:
             continue
-        reason = probe(runtime)
+        reason = _probe(runtime)
         if reason is None:
             try:
                 return _load_one(runtime, request)
+            except DeviceLost:
+                raise
             except ModelError as error:
                 reason = str(error)
                 errors.append(error)

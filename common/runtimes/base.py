@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.artifact import Artifact, file_for, input_of, path_for
-from common.manifest import ArtifactError, InputSpec, ModelError, Task
+from common.manifest import ArtifactError, DeviceLost, InputSpec, ModelError, Task
 
 Outputs = dict[str, NDArray[Any]]
 Batch = NDArray[np.uint8]
@@ -22,6 +22,7 @@ Batch = NDArray[np.uint8]
 
 __all__ = [
     "Batch",
+    "DeviceLost",
     "Engine",
     "EngineBase",
     "ModelError",
@@ -83,7 +84,8 @@ class Engine(Protocol):
 
         batch: (N, H, W, 3) uint8 pixels, N >= 1, in the colour order of the manifest; H and W as the manifest allows.
         Returns the network's outputs by name, the first axis of each is N.
-        Raises ValueError for a batch of another shape or dtype, ModelError when the runtime fails.
+        Raises ValueError for a batch of another shape or dtype, ModelError when the runtime fails, DeviceLost when this
+        process can never run it again.
         """
         ...
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.manifest import ModelError
+from common.manifest import DeviceLost, ModelError
 from common.runtimes.base import RuntimeUnavailable
 
 INSTALL = "run `pip install pycuda` (builds against the CUDA toolkit) or `pip install cuda-python`"
@@ -36,11 +36,18 @@ _MEANINGS: tuple[tuple[tuple[str, ...], str], ...] = (
         "the NVIDIA driver is not installed, or not visible in this container; install it, or use its runtime",
     ),
     (
-        ("LAUNCH_FAILED", "ILLEGAL_ADDRESS", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "DEINITIALIZED", "LAUNCH_TIMEOUT",
-         "unspecified launch failure", "illegal memory access", "uncorrectable ECC", "HARDWARE_STACK_ERROR",
-         "launch timed out", "unspecified driver error"),
-        "the GPU was lost and this process cannot use it any more; restart the service, and if it comes back, check `dmesg`",
+        ("DEVICE_UNAVAILABLE", "busy or unavailable"),
+        "the GPU does not answer, or another program holds it for itself; end that program, or see `nvidia-smi -q -d COMPUTE`",
     ),
+)  # fmt: skip
+# After these CUDA answers every further call of the process with the same error, as its driver API documents: the primary
+# context is one a process, so that loading the model again cannot help.
+_LOST = (
+    "LAUNCH_FAILED", "ILLEGAL_ADDRESS", "ECC_UNCORRECTABLE", "DEINITIALIZED", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR",
+    "ILLEGAL_INSTRUCTION", "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ERROR_ASSERT",
+    "unspecified launch failure", "illegal memory access", "uncorrectable ECC", "launch timed out", "hardware stack error",
+    "illegal instruction", "misaligned address", "global/shared address space", "invalid program counter", "device-side assert",
+    "unspecified driver error",
 )  # fmt: skip
 
 
@@ -84,9 +91,26 @@ class CudaError(ModelError):
     """CUDA refused something. The message says what it means and the fix."""
 
 
+class CudaLost(CudaError, DeviceLost):
+    """The GPU was lost for this process."""
+
+
+def is_lost(reason: object) -> bool:
+    """Does that error, in the words of any who use CUDA, say that the GPU is lost for this process?"""
+    return any(needle in str(reason) for needle in _LOST)
+
+
 def cuda_error(call: str, reason: object) -> CudaError:
-    """The error for a call that CUDA refused; reason: its name or text, in any binding's words."""
+    """The error for a call that CUDA refused; reason: its name or text, in any binding's words.
+
+    CudaLost where no further call of this process can work.
+    """
     text = str(reason)
+    if is_lost(text):
+        return CudaLost(
+            f"{call}: {text}: the GPU was lost and this process cannot use it any more; restart the service, and if it comes "
+            "back, check `dmesg`"
+        )
     for needles, meaning in _MEANINGS:
         if any(needle in text for needle in needles):
             return CudaError(f"{call}: {text}: {meaning}")
@@ -119,10 +143,12 @@ def open_cuda(index: int, binding: str, driver: Any) -> Cuda:
 
 
 def probe_cuda() -> str | None:
-    """Why no GPU can be used here, with the fix; None: the first can."""
+    """Why no GPU can be used here, with the fix; None: the first can. Raises DeviceLost where this process has lost it."""
     try:
         binding, driver = import_bindings()
         cuda = open_cuda(0, binding, driver)
+    except DeviceLost:
+        raise
     except ModelError as error:
         return str(error)
     with cuda.active():

@@ -18,6 +18,7 @@ from common.manifest import ModelError
 from common.model_store import default_cache
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, by_picture, pixel_table, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
+from common.runtimes.cuda import cuda_error, is_lost
 from common.runtimes.onnx_providers import (
     BATCH_MAX,
     CPU,
@@ -75,6 +76,7 @@ class OnnxEngine(EngineBase):
     def __init__(self, request: Request, model: bytes, ort: Any, provider: Provider) -> None:
         super().__init__("onnx", provider.device, request, format="onnx")
         self._at_once: int | None = None if self._input.batch else 1
+        self._gpu = provider.name in (CUDA, TENSORRT)
         if provider.name == TENSORRT:
             provider = self._with_engines(request, model, ort, provider)
         self._session: Any = open_session(ort, model, _options(ort, request.threads), provider)
@@ -90,7 +92,12 @@ class OnnxEngine(EngineBase):
 
     def _invoke(self, batch: Batch) -> Outputs:
         values = np.ascontiguousarray(batch) if self._raw else to_network(batch, self._table, self._input.layout)
-        return dict(zip(self._names, self._session.run(None, {self._source: values}), strict=True))
+        try:
+            return dict(zip(self._names, self._session.run(None, {self._source: values}), strict=True))
+        except Exception as error:
+            if self._gpu and is_lost(error):
+                raise cuda_error(f"ONNX Runtime on {self.device}", error) from error
+            raise
 
     def _free(self) -> None:
         self._session = None

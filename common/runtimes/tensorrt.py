@@ -21,7 +21,7 @@ from common.manifest import ArtifactError, ModelError
 from common.model_store import default_cache
 from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, by_picture, pixel_table, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
-from common.runtimes.cuda import Cuda, import_bindings, open_cuda, probe_cuda
+from common.runtimes.cuda import Cuda, cuda_error, import_bindings, open_cuda, probe_cuda
 from common.runtimes.tensorrt_buffers import Buffer, bytes_of, known, make_allocator
 from common.runtimes.tensorrt_build import BuildRequest, Mode, build_engine, dtype_name, make_logger
 from common.runtimes.tensorrt_cache import cached_engine, engine_path
@@ -188,7 +188,7 @@ class TensorrtEngine(EngineBase):
             if not self._context.execute_async_v3(self._cuda.stream):
                 if self._allocator.error is not None:
                     raise self._allocator.error
-                raise ModelError(f"TensorRT refused the inference: {'; '.join(self._logger.errors[-3:]) or 'no reason given'}")
+                raise cuda_error("TensorRT refused the inference", "; ".join(self._logger.errors[-3:]) or "no reason given")
             shapes = self._output_shapes()
             for name, shape in shapes.items():
                 self._outputs[name].download(shape)

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from common.runtimes import RuntimeUnavailable
+from common.runtimes import DeviceLost, RuntimeUnavailable
 from common.runtimes.base import Request
 from common.runtimes.onnx import OnnxEngine, open_engine
 from common.runtimes.onnx_providers import CPU, CUDA, OPENVINO, TENSORRT, choose, open_session, tensorrt_options
@@ -149,6 +149,30 @@ def test_auto_takes_the_cpu_where_the_gpu_does_not_start_and_says_so(tmp_path, c
 def test_a_gpu_that_starts_is_taken_by_auto(tmp_path):
     engine = open_engine(Request(tiny_artifact(tmp_path / "tiny", "onnx"), "detect", "auto", 1, (6, 4), tmp_path), Runtime())
     assert engine.device == "gpu:0"
+
+
+def breaking(message: str) -> Runtime:
+    """Sessions on CUDA start, but every run there fails with that message."""
+
+    class Breaking(Runtime):
+        def InferenceSession(self, model: bytes, options: Any, providers: list[Any]) -> Any:  # noqa: N802
+            session = super().InferenceSession(model, options, providers)
+            if CUDA in session.get_providers():
+
+                def run(names: Any, feed: Any) -> Any:
+                    raise RuntimeError(message)
+
+                session.run = run
+            return session
+
+    return Breaking()
+
+
+@pytest.mark.parametrize("device", ["auto", "gpu:0"])
+def test_a_gpu_lost_under_onnx_runtime_is_a_lost_device(device, tmp_path):
+    request = Request(tiny_artifact(tmp_path / "tiny", "onnx"), "detect", device, 1, (6, 4), tmp_path)
+    with pytest.raises(DeviceLost, match=r"ONNX Runtime on gpu:0: CUDA failure 700: .* restart the service"):
+        open_engine(request, breaking("CUDA failure 700: an illegal memory access was encountered ; GPU=0")).warm_up()
 
 
 def test_float32_asked_for_is_float32_on_tensorrt_too():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
+from common import runtimes
 from common.artifact import Artifact, read_artifact
-from common.manifest import ModelError
+from common.manifest import DeviceLost, ModelError
 from common.runtimes import RuntimeUnavailable, load, tensorrt
 from common.runtimes.base import Request
 from common.runtimes.cuda import CudaError, cuda_error
@@ -187,7 +188,7 @@ def test_a_lost_gpu_is_a_model_error_and_the_engine_still_closes(artifact, trt, 
     engine = opened(artifact, trt, tmp_path)
     gpu.lost = "CUDA_ERROR_LAUNCH_FAILED"
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"LAUNCH_FAILED: the GPU was lost .* restart the service"):
+        with pytest.raises(DeviceLost, match=r"LAUNCH_FAILED: the GPU was lost .* restart the service"):
             engine.run(picture())
     engine.close()
     assert repr(engine).endswith("closed>")
@@ -257,6 +258,38 @@ def test_tensorrt_without_a_gpu_is_passed_over_by_auto(artifact, tmp_path, monke
     engine = load(artifact)
     assert engine.name == "onnx"
     assert "no CUDA-capable device is detected: there is no such GPU; check `nvidia-smi`" in caplog.text
+    engine.close()
+
+
+def test_auto_does_not_go_on_to_the_cpu_where_this_process_has_lost_the_gpu(artifact, tmp_path, monkeypatch):
+    gpu = HostCuda()
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTrt(gpu))
+    monkeypatch.setitem(sys.modules, "pycuda", type(sys)("pycuda"))
+    monkeypatch.setitem(sys.modules, "pycuda.driver", fake_pycuda(gpu))
+    engine = load(artifact, cache=tmp_path)
+    gpu.lost = "CUDA_ERROR_ILLEGAL_ADDRESS"
+    engine.close()
+    with pytest.raises(DeviceLost, match="this process cannot use it any more"):
+        load(artifact, cache=tmp_path)
+    refused = fake_pycuda(gpu, refuse="cuInit failed: an illegal memory access was encountered")
+    monkeypatch.setitem(sys.modules, "pycuda.driver", refused)
+    for runtime in ("auto", "tensorrt"):
+        with pytest.raises(DeviceLost):
+            load(artifact, cache=tmp_path, runtime=runtime)
+    assert "restart the service" in str(runtimes.probe("tensorrt"))  # a look, as `posebus doctor` takes, is no use
+
+
+def test_what_tensorrt_says_of_a_lost_gpu_is_a_lost_device(artifact, trt, tmp_path, monkeypatch):
+    engine = opened(artifact, trt, tmp_path)
+    (context,) = trt.contexts
+
+    def refuse(stream: int) -> bool:
+        engine._logger.log("ERROR", "[reformat.cpp::1] Error Code 1: Cuda Runtime (an illegal memory access was encountered)")
+        return False
+
+    monkeypatch.setattr(context, "execute_async_v3", refuse)
+    with pytest.raises(DeviceLost, match=r"refused the inference: .*restart the service"):
+        engine.run(picture())
     engine.close()
 
 

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from common.manifest import DeviceLost
 from common.runtimes.base import RuntimeUnavailable
 from common.runtimes.cuda import CudaError, cuda_error, import_bindings, open_cuda, probe_cuda
 from common.runtimes.cuda_host import HostCuda
@@ -143,6 +144,35 @@ def test_a_full_gpu_is_explained(binding):
     with pytest.raises(CudaError, match=r"the GPU's memory is full; free some"), cuda.active():
         cuda.device(1000)
     assert driver.state.stack == []
+
+
+LOSSES = (
+    "CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered)",
+    "cuStreamSynchronize failed: unspecified launch failure",
+    "CUDA failure 700: an illegal memory access was encountered ; GPU=0",
+    "CUDA_ERROR_MISALIGNED_ADDRESS (misaligned address)",
+)
+
+
+@pytest.mark.parametrize("reason", LOSSES)
+def test_what_a_process_never_recovers_from_is_a_lost_device(reason):
+    error = cuda_error("copy", reason)
+    assert isinstance(error, DeviceLost)
+    assert isinstance(error, CudaError)
+    assert "restart the service" in str(error)
+
+
+@pytest.mark.parametrize("reason", ["CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_DEVICE_UNAVAILABLE", "CUDA_ERROR_INVALID_VALUE"])
+def test_what_a_process_can_go_on_after_is_no_lost_device(reason):
+    assert not isinstance(cuda_error("copy", reason), DeviceLost)
+
+
+def test_a_lost_gpu_is_no_missing_gpu(monkeypatch):
+    package = type(sys)("package")
+    lost = fake_pycuda(HostCuda(), refuse="cuCtxPushCurrent failed: an illegal memory access was encountered")
+    install(monkeypatch, pycuda=package, pycuda__driver=lost)
+    with pytest.raises(DeviceLost):
+        probe_cuda()
 
 
 def test_an_error_without_a_known_meaning_says_what_cuda_said():

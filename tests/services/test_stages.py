@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -162,6 +163,47 @@ def test_work_is_shared_and_each_frame_is_done_once_and_a_killed_worker_is_survi
     eventually(lambda: rig.status["d1"].state == "offline")
     for _ in range(5):
         assert rig.found(rig.send(picture(1))).stages[-1].instance == "d2"
+
+
+LOSES_ITS_DEVICE = """
+from pathlib import Path
+from common.manifest import DeviceLost
+from common.runtimes import fake
+answer = fake.bright_people
+def lose(batch):
+    if Path({flag!r}).exists():
+        raise DeviceLost("inference on the GPU: CUDA_ERROR_LAUNCH_FAILED: the GPU was lost")
+    return answer(batch)
+fake.bright_people = lose
+"""
+
+
+def test_a_worker_that_lost_its_device_ends_and_leaves_the_frames_to_its_peers(make_rig, tmp_path):
+    rig = make_rig(detector={"runtime": "auto"})
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(LOSES_ITS_DEVICE.format(flag=str(tmp_path / "lost")))
+    path = os.pathsep.join((str(tmp_path / "site"), str(Path(__file__).parents[2])))
+    first = rig.start("detector", "d1", PYTHONPATH=path)
+    assert rig.found(rig.send(picture(1))).stages[-1].instance == "d1"
+    rig.start("detector", "d2")
+    (tmp_path / "lost").touch()
+    eventually(lambda: rig.send(picture(1)) and first.poll() is not None, every_s=0.1)
+    assert first.returncode == 1  # whoever started it starts it again
+    assert rig.status["d1"].state == "offline"
+    assert "the GPU was lost" in (rig.status["d1"].reason or "")
+    assert {rig.found(rig.send(picture(1))).stages[-1].instance for _ in range(5)} == {"d2"}
+
+
+def test_a_worker_whose_next_model_finds_the_device_lost_ends_too(make_rig, tmp_path):
+    rig = make_rig(detector={"runtime": "auto"})
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(LOSES_ITS_DEVICE.format(flag=str(tmp_path / "lost")))
+    path = os.pathsep.join((str(tmp_path / "site"), str(Path(__file__).parents[2])))
+    process = rig.start("detector", "d1", PYTHONPATH=path)
+    (tmp_path / "lost").touch()
+    other = make_artifact(tmp_path, "fake-other")
+    rig.bus.publish(ActiveModel(stage="detector", artifact=str(other)), "models", "detector")
+    assert process.wait(10) == 1
 
 
 def make_artifact(folder: Path, name: str) -> Path:
