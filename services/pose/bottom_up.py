@@ -27,7 +27,7 @@ NMS_IOU = 0.65  # of MoveNet's rows, as where it only detects: two of them may b
 def movenet_multipose(outputs: Outputs, size_px: tuple[int, int]) -> Skeletons:
     """MoveNet MultiPose: (1, K, 56) = 17 x (y, x, score), then ymin, xmin, ymax, xmax (all 0..1) and the person's score.
 
-    Boxes are the network's own. Rows that cover a better one are left out.
+    Boxes are the network's own. Rows that cover a better one are left out; a box that is not finite covers nothing.
     """
     arrays = list(outputs.values())
     if len(arrays) != 1 or arrays[0].ndim != 3 or arrays[0].shape[0] != 1 or arrays[0].shape[2] != 56:
@@ -39,7 +39,8 @@ def movenet_multipose(outputs: Outputs, size_px: tuple[int, int]) -> Skeletons:
     keypoints = rows[:, :51].reshape(-1, 17, 3)[:, :, [1, 0, 2]]  # indexing copies: the output stays as it is
     keypoints[:, :, :2] *= size
     if len(rows) > 0:
-        kept = geometry.nms(boxes, rows[:, 55], NMS_IOU)
+        finite = np.isfinite(boxes).all(axis=1, keepdims=True)
+        kept = geometry.nms(np.where(finite, boxes, np.float32(0)), rows[:, 55], NMS_IOU)
         boxes, keypoints, rows = boxes[kept], keypoints[kept], rows[kept]
     return boxes, rows[:, 55], keypoints
 
@@ -86,8 +87,6 @@ class BottomUpEstimator:
         outputs = self.engine.run(fitted.pixels[None])
         height, width = fitted.pixels.shape[:2]
         boxes, scores, keypoints = self._decode(outputs, (width, height))
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all() and np.isfinite(keypoints).all()):
-            raise ModelError(f"artifact {self.artifact.name!r} gave skeletons that are not finite; pull and verify it again")
         return self._select(fitted, boxes, scores, keypoints, image_bgr.shape)
 
     def self_check(self) -> None:
@@ -120,10 +119,16 @@ class BottomUpEstimator:
     def _select(
         self, fitted: Fitted, boxes: Floats, scores: Floats, keypoints: Floats, shape: tuple[int, ...]
     ) -> Skeletons:
+        bad = ModelError(f"artifact {self.artifact.name!r} gave skeletons that are not finite; pull and verify it again")
+        if not np.isfinite(scores).all():
+            raise bad
         scores = np.clip(scores * np.float32(self._spec.score_scale), 0, 1)
+        likely = np.flatnonzero(scores >= self.score_min)
+        boxes, scores, keypoints = boxes[likely], scores[likely], keypoints[likely]  # what it says of nobody may be anything
+        if not (np.isfinite(boxes).all() and np.isfinite(keypoints).all()):
+            raise bad
         boxes = geometry.clip_boxes(fitted.boxes_to_image(boxes), shape[1], shape[0])
-        sides = boxes[:, 2:] - boxes[:, :2]
-        good = np.flatnonzero((scores >= self.score_min) & (sides.min(axis=1, initial=np.inf) >= 1))
+        good = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= 1)
         good = good[np.argsort(-scores[good], kind="stable")]
         points = keypoints[good].astype(np.float32)
         points[:, :, :2] = (points[:, :, :2] - np.array(fitted.offset, np.float32)) / np.array(fitted.scale, np.float32)

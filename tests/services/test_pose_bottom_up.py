@@ -100,6 +100,19 @@ def test_numbers_that_are_not_finite_are_refused():
         answering(lambda batch: answer).self_check()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_of_nobody_may_hold_anything_but_a_score_that_is_no_number(value):
+    good = (0.1, 0.1, 0.3, 0.9, 0.5)
+    answer = rows(good)
+    answer["people"][0, 3, :55] = value
+    boxes, scores, _ = answering(lambda batch: answer).estimate_frame(np.zeros((256, 256, 3), np.uint8))
+    np.testing.assert_allclose(boxes, np.array([good[:4]]) * 256, rtol=1e-5)
+    np.testing.assert_allclose(scores, [0.5])
+    answer["people"][0, 3, :55], answer["people"][0, 3, 55] = 0, value
+    with pytest.raises(ModelError, match="not finite"):
+        answering(lambda batch: answer).self_check()
+
+
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ValueError, match=r"a picture is \(H, W, 3\) uint8"):
         estimator().estimate_frame(np.zeros((48, 64), np.uint8))
