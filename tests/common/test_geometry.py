@@ -53,6 +53,12 @@ def test_nms_equals_the_greedy_loop(seed, count, iou_max):
     assert g.nms(boxes, scores, iou_max).tolist() == slow_nms(boxes, scores, iou_max)
 
 
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), max_size=12), st.integers(1, 14))
+def test_the_best_are_those_of_a_stable_sort(scores, count):
+    wanted = sorted(np.argsort(-np.array(scores, np.float32), kind="stable")[:count].tolist())
+    assert g.best_of(np.array(scores, np.float32), count).tolist() == wanted
+
+
 def test_nms_frees_a_box_whose_suppressor_is_itself_suppressed():
     chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     assert g.nms(chain, np.array([0.9, 0.8, 0.7], np.float32), 0.3).tolist() == [0, 2]

@@ -14,7 +14,7 @@ from common.manifest import ModelError
 from common.runtimes import RuntimeUnavailable
 from common.runtimes.base import Request
 from common.runtimes.fake import FakeEngine
-from services.detector.detect import PersonDetector, load_detector
+from services.detector.detect import CANDIDATES_MAX, PersonDetector, load_detector
 from tests.model_parts import pulled, walking_person
 
 
@@ -86,6 +86,26 @@ def test_numbers_that_are_not_finite_are_refused(bad):
         detector([[0.1, 0.1, bad, 0.5, 0.9]]).detect(room())
     with pytest.raises(ModelError, match="not finite"):
         detector([[0.1, 0.1, 0.2, 0.5, bad]]).self_check()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_box_of_nobody_may_be_anything_but_a_score_that_is_no_number(bad):
+    person, nobody = [0.1, 0.1, 0.2, 0.5, 0.9], [bad, bad, bad, bad, 0.0]
+    found = detector([nobody, person]).detect(room())
+    np.testing.assert_allclose(found.boxes, [[64, 48, 128, 240]], rtol=1e-4)
+    with pytest.raises(ModelError, match="'fake-person' gave scores that are not finite"):
+        detector([[0.3, 0.1, 0.4, 0.5, bad], person]).detect(room())
+
+
+def test_however_many_cells_see_somebody_only_the_best_thousand_are_compared():
+    """A broken network, or score_min 0: comparing the 8,400 boxes of yolox at 640 pixels took 10.9 s and 2.5 GB."""
+    x, y = np.meshgrid(np.arange(50) / 50, np.arange(40) / 40)
+    corners = np.stack([x.ravel(), y.ravel()], axis=1)
+    scores = np.random.default_rng(0).permutation(np.linspace(0, 1, 2000))[:, None]
+    rows = np.concatenate([corners, corners + 0.02, scores], axis=1)  # none covers another
+    found = detector(rows, score_min=0.0, max_people=5000).detect(room())
+    assert len(found) == CANDIDATES_MAX == 1000
+    np.testing.assert_allclose(found.scores, np.sort(scores[:, 0])[:-1001:-1], rtol=1e-5)
 
 
 def test_a_network_whose_scores_are_negative_fails_its_self_check():
