@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from common.manifest import ModelError
+from common.manifest import DeviceLost, ModelError
 from common.model_store import default_cache
-from common.runtimes.base import Batch, EngineBase, Outputs, Request, RuntimeUnavailable, by_picture, pixel_table, to_network
+from common.runtimes.base import Batch, EngineBase, Outputs, Request, by_picture, pixel_table, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
 from common.runtimes.cuda import cuda_error, is_lost
 from common.runtimes.onnx_providers import (
@@ -56,16 +56,29 @@ def load(request: Request) -> EngineBase:
 
 
 def open_engine(request: Request, ort: Any) -> EngineBase:
-    """The artifact's engine on the device asked for; ort: the module. `auto` takes the CPU where the GPU does not start."""
+    """The artifact's engine on the device asked for; ort: the module.
+
+    `auto` takes the CPU where the GPU does not start or cannot run the network once, as where this build has no kernels for
+    it or its memory is full: a session alone does not show that.
+    """
     model = request.path("onnx").read_bytes()
     provider = choose(request.device, ort.get_available_providers())
     if provider.name in (CUDA, TENSORRT) and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds CUDA and cuDNN where pip has put them
-    try:
+    if request.device != "auto" or provider.name == CPU:
         return OnnxEngine(request, model, ort, provider)
-    except RuntimeUnavailable as error:
-        if request.device != "auto" or provider.name == CPU:
+    engine: EngineBase | None = None
+    try:
+        engine = OnnxEngine(request, model, ort, provider)
+        engine.warm_up()
+        return engine
+    except Exception as error:  # ONNX Runtime's own too: a session that finds no memory
+        if engine is not None:
+            engine.close()
+        if isinstance(error, DeviceLost):
             raise
+        if is_lost(error):
+            raise cuda_error(f"ONNX Runtime on {provider.device}", error) from error
         log.warning("event=device_passed_over model=%s device=%s reason=%s", request.artifact.name, provider.device, error)
     return OnnxEngine(request, model, ort, choose("cpu", ort.get_available_providers()))
 

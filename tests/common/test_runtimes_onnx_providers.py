@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from common.runtimes import DeviceLost, RuntimeUnavailable
+from common.runtimes import DeviceLost, ModelError, RuntimeUnavailable
 from common.runtimes.base import Request
 from common.runtimes.onnx import OnnxEngine, open_engine
 from common.runtimes.onnx_providers import CPU, CUDA, OPENVINO, TENSORRT, choose, open_session, tensorrt_options
@@ -166,6 +166,32 @@ def breaking(message: str) -> Runtime:
             return session
 
     return Breaking()
+
+
+def test_auto_takes_the_cpu_where_the_gpu_starts_but_cannot_run_the_network(tmp_path, caplog):
+    artifact = tiny_artifact(tmp_path / "tiny", "onnx")
+    runtime = breaking("CUDA error 209: no kernel image is available for execution on the device")
+    engine = open_engine(Request(artifact, "detect", "auto", 1, (6, 4), tmp_path), runtime)
+    assert engine.device == "cpu"
+    batch = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
+    (answer,) = engine.run(batch).values()
+    np.testing.assert_allclose(answer.transpose(0, 2, 3, 1), expected(batch), rtol=1e-5, atol=1e-5)
+    assert "event=device_passed_over model=tiny-onnx device=gpu:0 reason=" in caplog.text
+    assert "no kernel image" in caplog.text
+    with pytest.raises(ModelError, match="no kernel image"):
+        open_engine(Request(artifact, "detect", "gpu:0", 1, (6, 4), tmp_path), runtime).warm_up()
+
+
+def test_auto_takes_the_cpu_where_a_session_finds_no_memory_on_the_gpu(tmp_path, caplog):
+    class Full(Runtime):
+        def InferenceSession(self, model: bytes, options: Any, providers: list[Any]) -> Any:  # noqa: N802
+            if providers != [CPU]:
+                raise RuntimeError("Failed to allocate memory for requested buffer of size 9437184")
+            return super().InferenceSession(model, options, providers)
+
+    artifact = tiny_artifact(tmp_path / "tiny", "onnx")
+    assert open_engine(Request(artifact, "detect", "auto", 1, (6, 4), tmp_path), Full()).device == "cpu"
+    assert "Failed to allocate memory" in caplog.text
 
 
 @pytest.mark.parametrize("device", ["auto", "gpu:0"])
