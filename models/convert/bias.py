@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.convert.output_error import ErrorMeter
 from models.convert.source import ConversionError
-from models.convert.stages import Stage, Tensors, bias_of, run_tensors, stages, weighted
+from models.convert.stages import Stage, Tensors, bias_of, operator_name, run_tensors, stages, weighted
 from models.convert.tflite_io import read, write
 
 SWEEPS = 2  # the first takes all but what the Newton steps leave
@@ -36,8 +36,8 @@ Pictures = Sequence[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Corrected:
-    """layers: whose biases changed, 0 where no sweep helped; pictures: that taught them; noise: of the outputs, see OutputError,
-    on pictures that did not teach."""
+    """layers: whose biases changed, 0 where no sweep helped; pictures: that taught them; noise: of the outputs, as OutputError
+    has it, on pictures that did not teach."""
 
     content: bytes
     layers: int
@@ -46,6 +46,8 @@ class Corrected:
     noise: float
 
     def __str__(self) -> str:
+        if not self.layers:
+            return "biases kept: correcting them did not bring the outputs nearer to the float network's"
         return f"biases of {self.layers} layers corrected on {self.pictures} pictures"
 
 
@@ -105,16 +107,20 @@ def _reference_means(
 def _pairs(reference: Any, int8: Any) -> dict[int, int]:
     """Output tensors of the layers with weights: of the float network -> of the integer one."""
     left, right = list(weighted(reference)), list(weighted(int8))
-    shapes = [
-        [(name, *map(int, model.subgraphs[0].tensors[operator.outputs[0]].shape)) for name, operator in layers]
-        for model, layers in ((reference, left), (int8, right))
-    ]
-    if shapes[0] != shapes[1]:
-        differ = next((a, b) for a, b in zip(shapes[0] + [None], shapes[1] + [None], strict=False) if a != b)  # type: ignore[list-item]
+    names = [_described(reference, layer) for layer in left], [_described(int8, layer) for layer in right]
+    if names[0] != names[1]:
+        differ = next((i for i, (a, b) in enumerate(zip(*names, strict=False)) if a != b), min(len(left), len(right)))
+        found = ["none" if differ >= len(layers) else layers[differ] for layers in names]
         raise ConversionError(
-            f"the float and the int8 network do not correspond: {differ[0]} and {differ[1]}; quantise that float network"
+            f"the int8 network was not made from this float network: layer {differ + 1} with weights is {found[0]} in the "
+            f"float one and {found[1]} in the other; give the graph that was quantised"
         )
-    return {int(a.outputs[0]): int(b.outputs[0]) for (_, a), (_, b) in zip(left, right, strict=True)}
+    return {int(a.outputs[0]): int(b.outputs[0]) for a, b in zip(left, right, strict=True)}
+
+
+def _described(model: Any, layer: Any) -> str:
+    shape = "x".join(str(size) for size in model.subgraphs[0].tensors[layer.outputs[0]].shape)
+    return f"{operator_name(model, layer)} {shape}"
 
 
 def _sweep(model: Any, means: dict[int, NDArray[np.float64]], pictures: Pictures, threads: int) -> int:
@@ -169,17 +175,23 @@ def _channels(value: NDArray[Any]) -> NDArray[Any]:
 
 
 def _correct(model: Any, operator: Any, missing: NDArray[np.float64], moving: NDArray[np.float64]) -> bool:
-    """Add what is missing of the output's mean; whether any integer changed."""
+    """In place; whether any integer changed."""
     found = bias_of(model, operator)
     if found is None:
         return False
-    values, scale = found.values.astype(np.int64), found.scale
-    steps = np.rint(missing / np.maximum(moving, MIN_MOVING) / scale)
-    steps = np.clip(steps, 2.0 * _INT32.min, 2.0 * _INT32.max).astype(np.int64)  # a sum of both fits 64 bits
-    wanted = np.clip(values + steps, _INT32.min, _INT32.max).astype(np.int32)
+    wanted = stepped(found.values, found.scale, missing, moving)
     if np.array_equal(wanted, found.values):
         return False
     found.replace(wanted)
     return True
 
 
+def stepped(
+    values: NDArray[np.int32], scale: NDArray[np.float64], missing: NDArray[np.float64], moving: NDArray[np.float64]
+) -> NDArray[np.int32]:
+    """Biases that add what is missing of each channel's mean. values: (C,), one of them is worth scale, (C,) or (1,).
+
+    missing: (C,), the mean in floats less the one in integers. moving: (C,), the share of values that a bias moves.
+    """
+    steps = np.rint(missing / np.maximum(moving, MIN_MOVING) / scale)
+    return np.asarray(np.clip(values + steps, _INT32.min, _INT32.max), np.int64).astype(np.int32)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.convert.bias import correct_biases
 from models.convert.quiet import quiet
 from models.convert.source import ConversionError, Source
 from models.convert.tflite_io import Integers, set_io
@@ -76,10 +77,11 @@ def to_dynamic(source: Source, graph: bytes) -> bytes:
 def to_int8(
     source: Source, graph: bytes, pictures: Sequence[NDArray[np.uint8]], *, integers: Integers = "int8", threads: int = 2
 ) -> tuple[bytes, str]:
-    """int8 weights and activations, int8 or uint8 in and out; also how the ranges of the activations were chosen.
+    """int8 weights and activations, int8 or uint8 in and out; also how ranges and biases were chosen.
 
     pictures: (H, W, 3) uint8 each, as the network is fed at run time: they decide which range each activation gets, see
-    `ranges`. Raises ConversionError without pictures, and for a network that cannot be all integers.
+    `ranges`, and what is added to the biases, see `bias`. Raises ConversionError without pictures, and for a network that
+    cannot be all integers.
     """
     if not pictures:
         raise ConversionError(f"{source.name}: int8 needs pictures to calibrate with; give --calibration")
@@ -88,7 +90,9 @@ def to_int8(
 
         done = quantise(graph, pictures, threads)
     _expect_integers(source, done.content)
-    return set_io(done.content, [INPUT], source.outputs, integers=integers), str(done)
+    with quiet(f"{source.name}: correcting biases"):
+        corrected = correct_biases(done.content, graph, pictures, threads=threads)
+    return set_io(corrected.content, [INPUT], source.outputs, integers=integers), f"{done}; {corrected}"
 
 
 def _expect_integers(source: Source, content: bytes) -> None:
