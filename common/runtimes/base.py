@@ -85,7 +85,7 @@ class Engine(Protocol):
         batch: (N, H, W, 3) uint8 pixels, N >= 1, in the colour order of the manifest; H and W as the manifest allows.
         Returns the network's outputs by name, the first axis of each is N.
         Raises ValueError for a batch of another shape or dtype, ModelError when the runtime fails, DeviceLost when this
-        process can never run it again.
+        process can never run it again, ArtifactError when an output has not one row a picture.
         """
         ...
 
@@ -112,23 +112,33 @@ class EngineBase(ABC):
             if self._closed:
                 raise ModelError(f"{self!r} was closed; load the artifact again")
             try:
-                return self._infer(batch)
+                outputs = self._infer(batch)
+                self._check_rows(outputs, len(batch))
+                return outputs
             except ModelError:
                 raise
             except Exception as error:
                 raise ModelError(f"{self!r} failed on a batch {batch.shape}: {error}") from error
 
     def warm_up(self) -> None:
-        """Run once on a grey picture, so that the first real frame does not pay for lazy set-up; look at the answer.
+        """Run on grey pictures, so that the first real frame does not pay for lazy set-up; the answers must have their form.
 
-        Raises ArtifactError when an output has not one row a picture, as `run` promises.
+        Two at once where the manifest promises batches: a network that answers one row whatever it is asked shows only then.
+        One comes last, as most frames do, for runtimes that keep what they planned for the latest shape.
         """
         width, height = self._size_px
-        for name, values in self.run(np.full((1, height, width, 3), 114, np.uint8)).items():
-            if values.ndim == 0 or len(values) != 1:
+        for count in (2, 1) if self._input.batch else (1,):
+            self.run(np.full((count, height, width, 3), 114, np.uint8))
+
+    def _check_rows(self, outputs: Outputs, count: int) -> None:
+        for name, values in outputs.items():
+            if values.ndim == 0 or len(values) != count:
+                fix = "export the network so"
+                if count > 1:
+                    fix += ", or set `batch = false` for that file if it takes one picture at a time"
                 raise ArtifactError(
-                    f"artifact {self._model!r}: for one picture the output {name!r} has the shape {values.shape}; its first "
-                    "axis must be the picture: export the network so"
+                    f"artifact {self._model!r}: for a batch of {count} the output {name!r} has the shape {values.shape}; its "
+                    f"first axis must be the picture: {fix}"
                 )
 
     def close(self) -> None:

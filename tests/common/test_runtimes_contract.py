@@ -8,8 +8,9 @@ import pytest
 from common.artifact import read_artifact
 from common.manifest import ArtifactError, InputSpec
 from common.runtimes import load
-from common.runtimes.base import pixel_table, stack, to_network
+from common.runtimes.base import Request, pixel_table, stack, to_network
 from common.runtimes.contract import NetworkInput, check_network, sizes
+from common.runtimes.fake import FakeEngine
 from tests.model_parts import SIZE, file_text, manifest_text, pulled, tiny_artifact, write_tiny_onnx
 
 FIXED = InputSpec(width_px=96, height_px=128, layout="NCHW", dtype="float32", mean=(1, 2, 3), std=(1, 1, 1))
@@ -89,6 +90,40 @@ def test_a_network_for_one_picture_says_so_where_batches_are_promised(tmp_path):
     (tmp_path / "manifest.toml").write_text(text)
     with pytest.raises(ArtifactError, match="exactly 1 at a time; set `batch = false`"):
         load(read_artifact(tmp_path), runtime="onnx")
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_network_that_answers_one_row_whatever_the_batch_is_named_at_load(runtime, tmp_path):
+    """Its file fixes one picture; OpenVINO opens that and mixes a batch into a single answer."""
+    from onnx import TensorProto, helper, save
+
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image"], ["answer"], axes=[0], keepdims=1)],
+        "mixed",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1 if runtime == "openvino" else "batch", 3, 4, 6])],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, [1, 3, 4, 6])],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "mixed.onnx")
+    files = file_text(tmp_path / "mixed.onnx", "onnx")
+    (tmp_path / "manifest.toml").write_text(manifest_text("mixed", files, layout="NCHW", size=SIZE))
+    with pytest.raises(ArtifactError, match=r"for a batch of 2 .* has the shape \(1, 3, 4, 6\).*set `batch = false`"):
+        load(read_artifact(tmp_path), runtime=runtime)
+    (tmp_path / "manifest.toml").write_text(manifest_text("mixed", files, layout="NCHW", size=SIZE, batch=False))
+    if runtime == "openvino":  # which fixes the batch to one, as the file has it
+        engine = load(read_artifact(tmp_path), runtime=runtime)
+        (answer,) = engine.run(np.zeros((3, 4, 6, 3), np.uint8)).values()
+        assert answer.shape == (3, 3, 4, 6)
+        engine.close()
+
+
+def test_a_batch_that_comes_back_short_in_service_is_refused_not_passed_on(tmp_path):
+    artifact = tiny_artifact(tmp_path / "tiny", "fake")
+    request = Request(artifact, "detect", "auto", 1, (6, 4))
+    short = FakeEngine(request, lambda batch: {"people": np.zeros((min(len(batch), 4), 5))})
+    short.warm_up()
+    assert short.run(np.zeros((4, 4, 6, 3), np.uint8))["people"].shape == (4, 5)
+    with pytest.raises(ArtifactError, match=r"for a batch of 5 the output 'people' has the shape \(4, 5\)"):
+        short.run(np.zeros((5, 4, 6, 3), np.uint8))
 
 
 def test_an_output_without_a_row_a_picture_is_named_at_load(tmp_path):
