@@ -6,28 +6,20 @@ say what is lost. Calibration: people of the kit's crops, which share no picture
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from common.manifest import FILENAME, ModelError
 
 PICTURES = 128
-RANGED = 48  # of them, for the ranges of channels: their largest values change little with more
 
 
 def prepare(kit: Path, folder: Path) -> None:
     """Write the converted artifact into `folder`. Raises ModelError (ConversionError) naming what is missing."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ModelError("converting needs PyTorch: use an environment with `pip install posebus[convert]`") from error
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError("converting needs PyTorch: use an environment with `pip install posebus[convert]`")
     from models.convert.data import load_data, network_pictures
-    from models.convert.equalise import equalise
     from models.convert.graph_source import artifact_of
     from models.convert.publish import Written, manifest_text, new_folder
     from models.convert.source import load_source
@@ -42,14 +34,11 @@ def prepare(kit: Path, folder: Path) -> None:
     with new_folder(folder) as made:
         to_onnx(source, made / "model.onnx")
         print("model.onnx: written", flush=True)
-        equal = equalise(source.module, _batches(torch, source, pictures[:RANGED]))
-        print(f"{source.name}: {equal} channels equalised before quantisation", flush=True)
-        graph, changes = float_graph(source)
-        for change in changes:
-            print(change, flush=True)
+        graph, changes = float_graph(source, pictures=pictures)
         (made / "model.tflite").write_bytes(to_float(source, graph))
-        content, ranges = to_int8(source, graph, pictures)
-        print(ranges, flush=True)
+        content, chosen = to_int8(source, graph, pictures)
+        for change in (*changes, chosen):
+            print(change, flush=True)
         (made / "model_int8.tflite").write_bytes(content)
         files = [
             Written("onnx", "float32", made / "model.onnx"),
@@ -58,10 +47,3 @@ def prepare(kit: Path, folder: Path) -> None:
         ]
         (made / FILENAME).write_text(manifest_text(source, files, [], decoder=source.decoder), encoding="utf-8")
     print(f"{folder}: written", flush=True)
-
-
-def _batches(torch: Any, source: Any, pictures: list[NDArray[np.uint8]], size: int = 8) -> Iterator[Any]:
-    """Pictures as the bare network takes them: normalised planes."""
-    for start in range(0, len(pictures), size):
-        pixels = (np.stack(pictures[start : start + size]) - np.array(source.mean)) / np.array(source.std)
-        yield torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32))
