@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -76,20 +78,43 @@ def open_engine(request: Request, trt: Any, open_device: Callable[[int], Cuda]) 
     request, plan = build_request(request)
     cuda = open_device(index)
     logger = make_logger(trt)
+    held = Held()
     try:
         with cuda.active():
-            runtime = trt.Runtime(logger)
+            held.runtime = trt.Runtime(logger)
             path = engine_path(
                 request.cache or default_cache(), plan.onnx, version=trt.__version__, gpu=cuda.name,
                 capability=cuda.capability, mode=plan.mode, profile=plan.profile, calibration=plan.calibration,
             )  # fmt: skip
-            engine = cached_engine(
-                path, read=runtime.deserialize_cuda_engine, build=lambda: build_engine(trt, logger, plan)
-            )
-            return TensorrtEngine(request, f"gpu:{index}", trt, logger, cuda, runtime, engine)
-    except BaseException:
-        _let_go(cuda)
+            held.engine = cached_engine(
+                path, read=lambda content: held.runtime.deserialize_cuda_engine(content),
+                build=lambda: build_engine(trt, logger, plan),
+            )  # fmt: skip
+            return TensorrtEngine(request, f"gpu:{index}", trt, logger, cuda, held)
+    except BaseException as error:
+        _let_go(cuda, partial(_drop, held, error))
         raise
+
+
+@dataclass
+class Held:
+    """TensorRT's objects of an engine. They free memory of the GPU when they go, so they go before it is closed."""
+
+    runtime: Any = None
+    engine: Any = None
+    context: Any = None
+
+    def drop(self) -> None:
+        self.context = self.engine = self.runtime = None  # in this order
+
+
+def _drop(held: Held, error: BaseException) -> None:
+    """Drop what a load held that failed; the frames that the error remembers hold builder, parser and network too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    held.drop()
 
 
 def gpu_index(device: str) -> int:
@@ -133,12 +158,12 @@ def build_request(asked: Request) -> tuple[Request, BuildRequest]:
 class TensorrtEngine(EngineBase):
     """One execution context, its buffers, and a stream, on one GPU."""
 
-    def __init__(self, request: Request, device: str, trt: Any, logger: Any, cuda: Cuda, runtime: Any, engine: Any) -> None:
+    def __init__(self, request: Request, device: str, trt: Any, logger: Any, cuda: Cuda, held: Held) -> None:
         super().__init__("tensorrt", device, request, format="onnx")
-        self._cuda, self._logger = cuda, logger
-        self._runtime, self._engine = runtime, engine
-        self._context: Any = engine.create_execution_context()
-        if self._context is None:
+        self._cuda, self._logger, self._held = cuda, logger, held
+        engine = held.engine
+        held.context = engine.create_execution_context()
+        if held.context is None:
             raise ModelError(f"TensorRT has no memory for {self._model!r}: {'; '.join(logger.errors[-2:])}; run fewer services")
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         sources = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -156,24 +181,24 @@ class TensorrtEngine(EngineBase):
 
     def _make_buffers(self, trt: Any, found: NetworkInput, outputs: list[str]) -> None:
         dynamic = None in found.shape
-        engine = self._engine
+        engine, context = self._held.engine, self._held.context
         most = engine.get_tensor_profile_shape(found.name, 0)[2] if dynamic else engine.get_tensor_shape(found.name)
         most = known(most, found.name)
         self._at_once = most[0]
         self._source = Buffer(self._cuda, found.name, found.dtype, bytes_of(most, found.dtype))
-        self._context.set_tensor_address(found.name, self._source.address)
+        context.set_tensor_address(found.name, self._source.address)
         self._set_shape(most)
         self._outputs: dict[str, Buffer] = {}
         self._allocator = make_allocator(trt, self._outputs)
         for name in outputs:
-            shape = tuple(self._context.get_tensor_shape(name))
+            shape = tuple(context.get_tensor_shape(name))
             depends_on_data = any(size < 0 for size in shape)
-            size = self._context.get_max_output_size(name) if depends_on_data else bytes_of(shape, self._dtypes[name])
+            size = context.get_max_output_size(name) if depends_on_data else bytes_of(shape, self._dtypes[name])
             self._outputs[name] = Buffer(self._cuda, name, self._dtypes[name], max(int(size), 1))
             if depends_on_data:
-                self._context.set_output_allocator(name, self._allocator)
+                context.set_output_allocator(name, self._allocator)
             else:
-                self._context.set_tensor_address(name, self._outputs[name].address)
+                context.set_tensor_address(name, self._outputs[name].address)
 
     def _infer(self, batch: Batch) -> Outputs:
         return by_picture(batch, self._invoke, at_once=self._at_once)
@@ -185,7 +210,7 @@ class TensorrtEngine(EngineBase):
             self._source.upload(values)
             self._logger.errors.clear()
             self._allocator.error = None
-            if not self._context.execute_async_v3(self._cuda.stream):
+            if not self._held.context.execute_async_v3(self._cuda.stream):
                 if self._allocator.error is not None:
                     raise self._allocator.error
                 raise cuda_error("TensorRT refused the inference", "; ".join(self._logger.errors[-3:]) or "no reason given")
@@ -199,7 +224,7 @@ class TensorrtEngine(EngineBase):
         if shape == self._shape:
             return  # setting it again would plan the memory anew
         self._shape = None
-        if not self._context.set_input_shape(self._source.name, shape):
+        if not self._held.context.set_input_shape(self._source.name, shape):
             raise ModelError(
                 f"the engine takes no input {shape}: it was built for {self._size_px[0]}x{self._size_px[1]} pixels and batches "
                 f"up to {self._at_once}; choose that size in the manifest, or another runtime"
@@ -207,7 +232,7 @@ class TensorrtEngine(EngineBase):
         self._shape = shape
 
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in self._outputs}
+        shapes = {name: tuple(self._held.context.get_tensor_shape(name)) for name in self._outputs}
         if all(size >= 0 for shape in shapes.values() for size in shape):
             return shapes
         self._cuda.synchronize()  # only now are the others known
@@ -217,10 +242,7 @@ class TensorrtEngine(EngineBase):
         }
 
     def _free(self) -> None:
-        def drop() -> None:  # TensorRT frees its own memory with its objects
-            self._context = self._engine = self._runtime = None
-
-        _let_go(self._cuda, drop)
+        _let_go(self._cuda, self._held.drop)
 
 
 def _let_go(cuda: Cuda, before: Callable[[], None] = lambda: None) -> None:
