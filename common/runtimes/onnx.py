@@ -20,7 +20,6 @@ from common.runtimes.base import Batch, EngineBase, Outputs, Request, by_picture
 from common.runtimes.contract import NetworkInput, check_network, sizes
 from common.runtimes.cuda import cuda_error, is_lost
 from common.runtimes.onnx_providers import (
-    BATCH_MAX,
     CPU,
     CUDA,
     TENSORRT,
@@ -30,6 +29,7 @@ from common.runtimes.onnx_providers import (
     open_session,
     tensorrt_options,
 )
+from common.runtimes.tensorrt_build import BATCH_MAX
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +120,10 @@ class OnnxEngine(EngineBase):
         options = _options(ort, 1)
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         found = _input(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), self._model)
-        width, height = request.size_px
-        size = (1, height, width, 3) if self._input.layout == "NHWC" else (1, 3, height, width)
         folder = (request.cache or default_cache()) / "onnx-tensorrt"
         folder.mkdir(parents=True, exist_ok=True)
         self._at_once = BATCH_MAX if self._input.batch else 1
-        more = tensorrt_options(found.name, found.shape, size, str(folder), half=request.precision != "float32")
+        more = tensorrt_options(found, self._input, request.size_px, str(folder), half=request.precision != "float32")
         return replace(provider, options={**provider.options, **more})
 
 

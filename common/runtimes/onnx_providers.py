@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.manifest import InputSpec
 from common.runtimes.base import RuntimeUnavailable
+from common.runtimes.contract import NetworkInput
+from common.runtimes.tensorrt_build import profile_shapes
 
 CPU, CUDA, TENSORRT, OPENVINO = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt", "OpenVINO"))
 _PACKAGE = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu and tensorrt", OPENVINO: "onnxruntime-openvino"}
 _CHOICES = "choose auto, cpu, gpu:0 (CUDA), tensorrt:0 or openvino:CPU"
-BATCH_MAX = 8
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,13 @@ def open_session(ort: Any, model: bytes, options: Any, provider: Provider) -> An
 
 
 def tensorrt_options(
-    name: str, shape: tuple[int | None, ...], size: tuple[int, int, int, int], folder: str, *, half: bool = True
+    found: NetworkInput, spec: InputSpec, size_px: tuple[int, int], folder: str, *, half: bool = True
 ) -> dict[str, str]:
-    """Options of the TensorRT provider: precision, engines kept in `folder`, one profile for batches of 1 to 8.
+    """Options of the TensorRT provider: precision, engines kept in `folder`, one profile.
 
-    name, shape: of the input, None where dynamic; size: its shape for one picture, in the network's layout. Without a
-    profile each new batch size builds another engine, in the middle of a run.
+    The profile has batches of 1 to 8 and all sizes that the manifest promises, as engines of our own TensorRT runtime have:
+    what lies outside, ONNX Runtime builds another engine for, for minutes in the middle of a run. size_px: (width, height) of
+    the largest pictures to come.
     """
     options = {
         "trt_engine_cache_enable": "True",
@@ -101,8 +104,7 @@ def tensorrt_options(
         "trt_timing_cache_path": folder,
         "trt_fp16_enable": str(half),
     }
-    if None in shape:
-        most = BATCH_MAX if shape[0] is None else 1
-        for key, count in (("min", 1), ("opt", 1), ("max", most)):
-            options[f"trt_profile_{key}_shapes"] = f"{name}:" + "x".join(map(str, (count, *size[1:])))
+    if None in found.shape:
+        for key, shape in zip(("min", "opt", "max"), profile_shapes(found, spec, size_px), strict=True):
+            options[f"trt_profile_{key}_shapes"] = f"{found.name}:" + "x".join(map(str, shape))
     return options

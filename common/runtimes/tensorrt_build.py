@@ -88,7 +88,7 @@ def build_engine(trt: Any, logger: Any, request: BuildRequest) -> bytes:
     keep = _set_mode(trt, config, network, request)
     if None in found.shape:
         profile = builder.create_optimization_profile()
-        profile.set_shape(found.name, *profile_shapes(found, request))
+        profile.set_shape(found.name, *profile_shapes(found, request.spec, request.size_px))
         config.add_optimization_profile(profile)
     logger.errors.clear()
     plan = builder.build_serialized_network(network, config)
@@ -120,14 +120,15 @@ def dtype_name(trt: Any, dtype: Any) -> str:
     return known.get(dtype, str(dtype))
 
 
-def profile_shapes(found: NetworkInput, request: BuildRequest) -> tuple[tuple[int, ...], ...]:
+def profile_shapes(found: NetworkInput, spec: InputSpec, size_px: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
     """Smallest, usual and largest input shape, in the network's layout.
 
     One picture is the usual: a detector runs it at each frame, and a pose stage mostly. A network that takes any size gets
     sizes from its smallest multiple up to the longer side both ways, as cameras lie and stand.
+
+    size_px: (width, height), of a network that takes any size the largest to come.
     """
-    width, height = request.size_px
-    spec = request.spec
+    width, height = size_px
     low = (width, height) if spec.multiple_px is None else (spec.multiple_px, spec.multiple_px)
     high = (width, height) if spec.multiple_px is None else (max(width, height), max(width, height))
     most = BATCH_MAX if spec.batch else 1

@@ -9,12 +9,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from common.manifest import InputSpec
 from common.runtimes import DeviceLost, ModelError, RuntimeUnavailable
 from common.runtimes.base import Request
+from common.runtimes.contract import NetworkInput
 from common.runtimes.onnx import OnnxEngine, open_engine
 from common.runtimes.onnx_providers import CPU, CUDA, OPENVINO, TENSORRT, choose, open_session, tensorrt_options
 from tests.model_parts import expected, tiny_artifact
 
+FIXED = InputSpec(width_px=6, height_px=4, layout="NCHW", dtype="float32")
 ALL = [TENSORRT, CUDA, OPENVINO, CPU]
 
 
@@ -202,13 +205,29 @@ def test_a_gpu_lost_under_onnx_runtime_is_a_lost_device(device, tmp_path):
 
 
 def test_float32_asked_for_is_float32_on_tensorrt_too():
-    options = tensorrt_options("image", (1, 3, 4, 6), (1, 3, 4, 6), "cache", half=False)
+    options = tensorrt_options(NetworkInput("image", (1, 3, 4, 6), "float32"), FIXED, (6, 4), "cache", half=False)
     assert options["trt_fp16_enable"] == "False"
 
 
 def test_a_static_network_needs_no_profile():
-    options = tensorrt_options("image", (1, 3, 4, 6), (1, 3, 4, 6), "cache")
+    options = tensorrt_options(NetworkInput("image", (1, 3, 4, 6), "float32"), FIXED, (6, 4), "cache")
     assert not any("profile" in key for key in options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "profile"),
+    [
+        (InputSpec(multiple_px=32, layout="NCHW"), (None, 3, None, None), ("1x3x32x32", "1x3x320x320", "8x3x320x320")),
+        (InputSpec(multiple_px=32, batch=False), (1, None, None, 3), ("1x32x32x3", "1x320x320x3", "1x320x320x3")),
+        (InputSpec(width_px=320, height_px=320), (None, 320, 320, 3), ("1x320x320x3", "1x320x320x3", "8x320x320x3")),
+    ],
+)
+def test_the_profile_has_every_size_that_the_manifest_promises(spec, shape, profile):
+    """A detector of any size gets 320 x 256 from a camera of 4:3, and must not build an engine for it in the run."""
+    options = tensorrt_options(NetworkInput("image", shape, "uint8"), spec, (320, 320), "cache")
+    assert tuple(options[f"trt_profile_{key}_shapes"] for key in ("min", "opt", "max")) == tuple(
+        f"image:{sizes}" for sizes in profile
+    )
 
 
 def test_the_cpu_runs_without_any_other_provider():

@@ -152,8 +152,7 @@ def test_a_network_for_one_picture_gets_no_profile(tmp_path):
 
 
 def test_a_network_of_any_size_gets_its_range_in_its_layout():
-    asked = BuildRequest(model="net", onnx=b"", spec=ANY, size_px=(320, 192), mode="float16")
-    low, usual, high = profile_shapes(NetworkInput("image", (None, None, None, 3), "uint8"), asked)
+    low, usual, high = profile_shapes(NetworkInput("image", (None, None, None, 3), "uint8"), ANY, (320, 192))
     assert (low, usual, high) == ((1, 32, 32, 3), (1, 192, 320, 3), (8, 320, 320, 3))
 
 
