@@ -75,7 +75,8 @@ def leaning(track: Track) -> int | None:
     """The turn, 90, -90 or 180, that sets the trunk of the last skeleton upright; None where it stood, or was not seen."""
     if len(track.keypoints_px) != 17:
         return None
-    points = np.array(track.keypoints_px, np.float32)
+    with np.errstate(over="ignore"):
+        points = np.array(track.keypoints_px, np.float32)
     if not np.isfinite(points).all() or points[[*SHOULDERS, *HIPS], 2].min() < VISIBLE:
         return None
     x, y = points[[*SHOULDERS], :2].mean(axis=0) - points[[*HIPS], :2].mean(axis=0)

@@ -1,12 +1,14 @@
 """When to look a second time, and when to give up: newest tracks of each camera, what worked, and how long to wait.
 
-All times are capture times of frames; no clock. Workers are replicas that share a camera's frames: each hears all tracks and
-remembers only its own looks, so n workers may look up to n times as often as one while somebody cannot be found.
+Times of tracks and looks are capture times of frames; a clock only tells which cameras are gone and what took long. Workers
+are replicas that share a camera's frames: each hears all tracks and remembers only its own looks, so n workers may look up to
+n times as often as one while somebody cannot be found.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +18,12 @@ import numpy as np
 from common import geometry
 from common.config import SecondLookSettings
 from common.geometry import Floats, Image
+from common.manifest import DeviceLost
 from common.messages import Track, TracksUpdated
 from services.detector import second_look
 from services.detector.detect import Detections
 from services.detector.second_look import Gap
+from services.detector.second_look_trouble import Trouble
 
 FRESH_S = 3.0  # tracks older than this say nothing of the present: analytics itself ends tracks unseen for so long
 BODY_FADE_S = 2.0  # a body seldom looks shorter than it is for longer: a fall takes 0.8 s, sitting down 2 s
@@ -27,6 +31,8 @@ BODY_FADE_S = 2.0  # a body seldom looks shorter than it is for longer: a fall t
 # track that nobody sees ends after 3 s, with five; one that analytics holds because somebody fell is looked for every 3.2 s.
 WAIT_S = 0.1
 WAIT_MAX_S = 3.2
+GONE_S = 30.0  # a camera without tracks for so long is forgotten: analytics publishes them with every frame
+FADE = 0.9  # of a picture's time, with each frame that had not as much: one hiccup must not end the looking for ever
 
 
 @dataclass
@@ -71,6 +77,7 @@ class Watched:
     """Of one camera."""
 
     tracks: TracksUpdated
+    heard_s: float  # monotonic
     memories: dict[int, Memory] = field(default_factory=dict)
 
 
@@ -95,27 +102,46 @@ class Found:
 
 
 class SecondLook:
-    """Looks again where tracks have vanished. `hear` may be called on another thread than `search`."""
+    """Looks again where tracks have vanished. `hear` may be called on another thread than `search`.
 
-    def __init__(self, *, count: Callable[[str, int], None] | None = None) -> None:
+    count: called with the name of each event and its number. say: called with the reason when a look has failed, and with None
+    when looks work again.
+    """
+
+    def __init__(
+        self, *, count: Callable[[str, int], None] | None = None, say: Callable[[str | None], None] = lambda reason: None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cameras: dict[str, Watched] = {}
         self._lock = threading.Lock()
         self.counters: Counter[str] = Counter()
         self._count = count or (lambda name, n: self.counters.update({name: n}))
+        self._monotonic_s = monotonic_s
+        self._picture_s: dict[str, float] = {}  # camera -> what the last picture for a look took
+        self._trouble = Trouble(count=self._count, say=say, monotonic_s=monotonic_s)
 
     def hear(self, message: TracksUpdated) -> None:
-        """Take note of a camera's tracks."""
+        """Take note of a camera's tracks, unless newer ones are known: much newer ones mean a clock set back since."""
+        now_s = self._monotonic_s()
         with self._lock:
-            watched = self._cameras.get(message.camera)
-            if watched is None:
-                watched = self._cameras[message.camera] = Watched(message)
-            watched.tracks = message
-            size_px = (message.width_px, message.height_px)
-            usable = [track for track in message.tracks if second_look.usable(track, size_px)]
-            watched.memories = {t.track_id: _remember(watched.memories.get(t.track_id), t, message) for t in usable}
-            oldest_ns = message.captured_at_ns - round(10 * FRESH_S * 1e9)
-            for camera in [name for name, other in self._cameras.items() if other.tracks.captured_at_ns < oldest_ns]:
+            gone = [camera for camera, other in self._cameras.items() if now_s - other.heard_s > GONE_S]
+            for camera in gone:
                 del self._cameras[camera]
+                self._picture_s.pop(camera, None)
+            watched = self._cameras.get(message.camera)
+            late_s = (watched.tracks.captured_at_ns - message.captured_at_ns) / 1e9 if watched else 0.0
+            if watched is None or late_s > FRESH_S:  # what was remembered has times of the other clock
+                watched = self._cameras[message.camera] = Watched(message, now_s)
+            watched.heard_s = now_s
+            if not 0 < late_s <= FRESH_S:
+                self._take(watched, message)
+        self._trouble.over(gone)
+
+    def _take(self, watched: Watched, message: TracksUpdated) -> None:
+        watched.tracks = message
+        size_px = (message.width_px, message.height_px)
+        usable = [track for track in message.tracks if second_look.usable(track, size_px)]
+        watched.memories = {t.track_id: _remember(watched.memories.get(t.track_id), t, message) for t in usable}
 
     def gaps(self, camera: str, captured_at_ns: int, size_px: tuple[int, int], found: Detections) -> list[Gap]:
         """Where somebody is missing among `found` (pixels of the frame) and it is time to look; the most urgent first."""
@@ -140,52 +166,81 @@ class SecondLook:
 
     def search(
         self, frame: Frame, found: Detections, detect: Callable[[Image], Detections], settings: SecondLookSettings, *,
-        may_go_on: Callable[[], bool] = lambda: True,
+        may_go_on: Callable[[float], bool] = lambda picture_s: True,
     ) -> list[Found]:
         """Look again for who is missing among `found`, people in pixels of the frame.
 
-        detect: the network, on any picture. may_go_on: asked before each run of the network; False: the frame must not wait.
+        detect: the network, on any picture. may_go_on: asked before each run of the network, with the seconds that the picture
+        for it may take; False: the frame must not wait. A look that fails ends the search, is counted and said, and is waited
+        for like one in vain: who was found stays found. Raises DeviceLost only.
         """
-        gaps = self.gaps(frame.camera, frame.captured_at_ns, frame.size_px, found) if settings.enabled else []
-        seen = found.boxes[found.scores >= second_look.CONFIDENT]  # a weak box may be replaced by a better view
         again: list[Found] = []
+        if not settings.enabled:
+            return again
+        try:
+            self._search(frame, found, detect, settings, may_go_on, again)
+        except DeviceLost:
+            raise
+        except Exception as error:  # of the network on a picture of this shape, of the JPEG: the first look needs neither
+            self._trouble.failed(frame.camera, error)
+        return again
+
+    def _search(
+        self, frame: Frame, found: Detections, detect: Callable[[Image], Detections], settings: SecondLookSettings,
+        may_go_on: Callable[[float], bool], again: list[Found],
+    ) -> None:
+        """Appends whom it finds to `again`."""
+        seen = found.boxes[found.scores >= second_look.CONFIDENT]  # a weak box may be replaced by a better view
         calls = 0
-        for gap in gaps:
+        for gap in self.gaps(frame.camera, frame.captured_at_ns, frame.size_px, found):
             if calls >= settings.calls_max:
                 break  # the others come with the next frame, as those looked for longest ago
             memory = self._memory(frame.camera, gap)
             turns = memory.order(settings.turns_deg, gap.leans_deg)[: settings.calls_max - calls]
-            tried, person = self._try(frame, gap, turns, seen, detect, settings.score_min, may_go_on)
-            calls += len(tried)
+            tried: list[int] = []
+            try:
+                person = self._try(frame, gap, turns, seen, detect, settings.score_min, may_go_on, tried)
+            except Exception:
+                memory.failed(frame.captured_at_ns, tried or list(settings.turns_deg), settings.turns_deg)
+                raise
+            finally:
+                calls += len(tried)
+                if tried:
+                    self._count("second_looks", len(tried))
             if person is not None:
                 memory.found(frame.captured_at_ns, person.turned_deg, person.score >= settings.score_min)
                 again.append(person)
                 seen = np.concatenate([seen, person.box[None]])
+                self._count("second_look_found", 1)
             elif tried:
                 memory.failed(frame.captured_at_ns, tried, settings.turns_deg)
         if calls:
-            self._count("second_looks", calls)
-            self._count("second_look_found", len(again))
-        return again
+            self._trouble.over([frame.camera])
 
     def _try(
         self, frame: Frame, gap: Gap, turns_deg: list[int], seen: Floats, detect: Callable[[Image], Detections],
-        score_min: float, may_go_on: Callable[[], bool],
-    ) -> tuple[list[int], Found | None]:
-        """Look for one person in one turn after another; returns the turns tried and who was found."""
-        window, tried = second_look.region_of(gap, frame.size_px), list[int]()
+        score_min: float, may_go_on: Callable[[float], bool], tried: list[int],
+    ) -> Found | None:
+        """Look for one person in one turn after another; appends the turns to `tried`, and returns who was found."""
+        window = second_look.region_of(gap, frame.size_px)
         image: Image | None = None
         for turn_deg in turns_deg:
-            if not may_go_on():
+            picture_s = 0.0 if image is not None else self._picture_s.get(frame.camera, 0.0)
+            if not may_go_on(picture_s):
                 self._count("second_looks_skipped", 1)
+                if picture_s > 0:
+                    self._picture_s[frame.camera] = FADE * picture_s
                 break
-            image = frame.picture(window) if image is None else image
+            if image is None:
+                before_s = self._monotonic_s()
+                image = frame.picture(window)
+                self._picture_s[frame.camera] = self._monotonic_s() - before_s
             tried.append(turn_deg)
             boxes, scores = second_look.look(image, window, frame.size_px, turn_deg, detect)
             best = second_look.choose(gap, boxes, scores, seen, score_min)
             if best is not None:
-                return tried, Found(gap.track_id, boxes[best], float(scores[best]), turn_deg)
-        return tried, None
+                return Found(gap.track_id, boxes[best], float(scores[best]), turn_deg)
+        return None
 
     def _memory(self, camera: str, gap: Gap) -> Memory:
         """Of the gap's track; a loose one when the track has ended in the meantime."""

@@ -16,10 +16,12 @@ from common.worker import Taken
 from services.detector.detect import Detections, PersonDetector, load_detector
 from services.detector.second_look_memory import Frame, SecondLook, merge
 
+ABOUT = "second look"  # what the status says is in trouble when it fails
+
 
 def run(service: Service) -> None:
     """Work until the service stops."""
-    again = SecondLook(count=service.status.count)
+    again = second_look_of(service)
 
     def handle(taken: Taken[FrameNotice], model: PersonDetector, settings: DetectorSettings) -> None:
         detect_frame(service, taken, model, again, settings.second_look)
@@ -35,6 +37,18 @@ def run(service: Service) -> None:
     stage.run("frames")
 
 
+def second_look_of(service: Service) -> SecondLook:
+    """A second look that counts in the service's status, and says there when it fails."""
+
+    def say(reason: str | None) -> None:
+        if reason is None:
+            service.status.sound(ABOUT)
+        else:
+            service.status.degraded(reason, about=ABOUT)
+
+    return SecondLook(count=service.status.count, say=say, monotonic_s=service.clock.monotonic_s)
+
+
 def detect_frame(
     service: Service, taken: Taken[FrameNotice], model: PersonDetector, again: SecondLook | None = None,
     settings: SecondLookSettings | None = None,
@@ -42,7 +56,8 @@ def detect_frame(
     """Find the people of one frame and publish them, in pixels of the frame as captured.
 
     again: knows whom to look for a second time; None: one look is all. settings: of the second look, None for the defaults.
-    Raises ImageError for a frame that is no usable JPEG, ModelError for one that the network fails on.
+    Raises ImageError for a frame that is no usable JPEG, ModelError for one that the network fails on at the first look, and
+    DeviceLost; of a second look that fails `again` tells, and the people of the first are published.
     """
     notice = taken.notice
     image = decode_jpeg(taken.jpeg, at_least=model.input_size_px)
@@ -99,7 +114,7 @@ def _look_again(
         picture=lambda window: _decode(taken, window, model.input_size_px),
     )
     persons = again.search(
-        frame, found, model.detect, settings, may_go_on=lambda: _has_time(service, notice, first_ms)
+        frame, found, model.detect, settings, may_go_on=lambda picture_s: _has_time(service, notice, picture_s + first_ms / 1e3)
     )  # fmt: skip
     return merge(found, persons)
 
@@ -112,7 +127,7 @@ def _decode(taken: Taken[FrameNotice], window: tuple[int, int, int, int], input_
     return decode_jpeg(taken.jpeg, at_least=(round(input_px[0] * zoom[0]), round(input_px[1] * zoom[1])))
 
 
-def _has_time(service: Service, notice: FrameNotice, first_ms: float) -> bool:
-    """Would one more run of the network leave half of what a frame may age to the later stages?"""
+def _has_time(service: Service, notice: FrameNotice, cost_s: float) -> bool:
+    """Would one more look of these seconds leave half of what a frame may age to the later stages?"""
     age_s = (service.clock.now_ns() - notice.captured_at_ns) / 1e9
-    return age_s + first_ms / 1e3 <= service.general.max_age_s / 2
+    return age_s + cost_s <= service.general.max_age_s / 2

@@ -160,6 +160,7 @@ def test_a_skeleton_that_leant_says_which_turn_sets_it_upright():
         tuple((0.0, 0.0, 0.9) for _ in range(16)),
         skeleton(head=(400, 300), feet=(240, 320), score=0.1),
         tuple((math.nan, 0.0, 0.9) for _ in range(17)),
+        tuple((1e300, 0.0, 0.9) for _ in range(17)),
         tuple((5.0, 5.0, 0.9) for _ in range(17)),
     ],
 )

@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from common.clock import FakeClock
 from common.config import SecondLookSettings
 from common.geometry import Image, iou_matrix
+from common.imaging import ImageError
+from common.manifest import DeviceLost, ModelError
 from common.messages import Track
 from services.detector.detect import Detections
 from services.detector.second_look_memory import WAIT_MAX_S, Found, Frame, SecondLook, merge
@@ -25,7 +28,9 @@ class Watch:
     def __init__(self, settings: SecondLookSettings = DEFAULTS) -> None:
         self.calls: list[tuple[int, ...]] = []
         self.model = upright_only(self.calls)
-        self.again = SecondLook()
+        self.clock = FakeClock()
+        self.said: list[str | None] = []
+        self.again = SecondLook(say=self.said.append, monotonic_s=self.clock.monotonic_s)
         self.settings = settings
         self.decoded = 0
 
@@ -39,7 +44,7 @@ class Watch:
         found = self.model.detect(image)
         self.calls.clear()
         frame = Frame(camera, START_NS + round(at_s * 1e9), size, picture)
-        return self.again.search(frame, found, self.model.detect, self.settings, may_go_on=lambda: go)
+        return self.again.search(frame, found, self.model.detect, self.settings, may_go_on=lambda picture_s: go)
 
     def vanish(self, *tracks: Track, at_s: float = 0.0, camera: str = "lobby") -> None:
         self.again.hear(tracks_at(at_s, *tracks, camera=camera))
@@ -259,11 +264,134 @@ def test_the_body_is_as_long_as_it_looked_of_late():
     assert gap.body_px == pytest.approx(100, abs=2)
 
 
-def test_cameras_that_are_gone_are_forgotten():
+def test_cameras_without_tracks_for_half_a_minute_are_forgotten():
     watch = Watch()
     for i in range(50):
-        watch.vanish(track(1, STOOD), at_s=10.0 * i, camera=f"cam-{i}")
+        watch.vanish(track(1, STOOD), camera=f"cam-{i}")
+        watch.clock.sleep(10.0)
     assert len(watch.again._cameras) <= 4
+
+
+def test_a_camera_whose_clock_is_wrong_takes_no_other_cameras_tracks_away():
+    watch = Watch()
+    watch.vanish(track(1, STOOD))
+    watch.vanish(at_s=1e6, camera="hall")
+    assert len(watch.look(0.1, lying_room(FLOOR))) == 1
+
+
+def test_tracks_that_come_late_do_not_replace_newer_ones():
+    watch = Watch()
+    watch.vanish(track(7, STOOD), at_s=1.0)
+    watch.vanish(track(6, (20.0, 100.0, 60.0, 200.0)), at_s=0.9)
+    assert [person.track_id for person in watch.look(1.1, lying_room(FLOOR))] == [7]
+
+
+@pytest.mark.parametrize("ahead_s", [3.5, 1e6])
+def test_a_clock_that_was_set_back_begins_anew(ahead_s):
+    watch = Watch()
+    watch.vanish(track(1, STOOD), at_s=ahead_s)
+    fruitless_looks(watch, 3.0, 10, track(1, STOOD))
+    for at_s in (ahead_s, 0.0):
+        watch.vanish(track(1, STOOD), at_s=at_s)
+    assert len(watch.look(0.1, lying_room(FLOOR))) == 1
+
+
+def fails(_image: Image) -> Detections:
+    raise ModelError("the engine takes no input (1, 3, 320, 224)")
+
+
+def frame_of(at_s: float, image: Image, camera: str = "lobby") -> Frame:
+    return Frame(camera, START_NS + round(at_s * 1e9), SIZE, lambda _window: image)
+
+
+def test_looks_that_fail_are_waited_for_like_those_in_vain_and_said_until_they_work(caplog):
+    watch = Watch()
+    for i in range(1, 101):
+        watch.vanish(track(1, STOOD, missed_s=i / 10, state="fallen"), at_s=i / 10)
+        frame = frame_of(i / 10 + 0.05, lying_room(FLOOR))
+        assert watch.again.search(frame, Detections(*seen()), fails, DEFAULTS) == []
+    assert 5 < watch.again.counters["second_look_errors"] < 27, "10 s hold about 7 rounds of three turns"
+    assert watch.again.counters["second_looks"] == watch.again.counters["second_look_errors"]
+    assert set(watch.said) == {"second look at camera 'lobby': the engine takes no input (1, 3, 320, 224)"}
+    assert len(caplog.records) == 1, "one line a minute"
+    watch.vanish(track(2, STOOD), camera="hall", at_s=10.1)
+    assert len(watch.look(10.2, lying_room(FLOOR), camera="hall")) == 1
+    assert watch.said[-1] is not None, "the lobby's still fail"
+    watch.vanish(track(1, STOOD), at_s=20.0)
+    assert len(watch.look(20.1, lying_room(FLOOR))) == 1
+    assert watch.said[-1] is None
+    assert watch.said.count(None) == 1
+
+
+def test_a_camera_in_trouble_that_is_gone_is_no_trouble_any_more():
+    watch = Watch()
+    watch.vanish(track(1, STOOD))
+    watch.again.search(frame_of(0.1, lying_room(FLOOR)), Detections(*seen()), fails, DEFAULTS)
+    watch.clock.sleep(31.0)
+    watch.vanish(camera="hall")
+    assert watch.said[-1] is None
+
+
+def test_a_picture_that_cannot_be_had_counts_as_a_round_in_vain():
+    watch = Watch()
+
+    def broken(_window: tuple[int, int, int, int]) -> Image:
+        raise ImageError("JPEG does not decode")
+
+    for i in range(1, 31):
+        watch.vanish(track(1, STOOD, missed_s=i / 10), at_s=i / 10)
+        frame = Frame("lobby", START_NS + round((i / 10 + 0.05) * 1e9), SIZE, broken)
+        assert watch.again.search(frame, Detections(*seen()), watch.model.detect, DEFAULTS) == []
+    assert 3 <= watch.again.counters["second_look_errors"] <= 6
+
+
+def test_who_was_found_before_another_look_failed_stays_found():
+    watch = Watch()
+    other = track(2, (500.0, 100.0, 540.0, 190.0))
+    watch.vanish(track(1, STOOD, state="fallen"), other)
+    calls = 0
+
+    def detect(image: Image) -> Detections:
+        nonlocal calls
+        calls += 1
+        return watch.model.detect(image) if calls == 1 else fails(image)
+
+    found = watch.again.search(frame_of(0.1, lying_room(FLOOR)), Detections(*seen()), detect, DEFAULTS)
+    assert [person.track_id for person in found] == [1]
+    assert watch.again.counters == {"second_looks": 2, "second_look_found": 1, "second_look_errors": 1}
+
+
+def test_a_lost_device_ends_more_than_the_second_look():
+    watch = Watch()
+    watch.vanish(track(1, STOOD))
+
+    def lost(_image: Image) -> Detections:
+        raise DeviceLost("the GPU is gone")
+
+    with pytest.raises(DeviceLost):
+        watch.again.search(frame_of(0.1, lying_room(FLOOR)), Detections(*seen()), lost, DEFAULTS)
+
+
+def test_the_time_that_the_picture_took_last_counts_before_a_look_and_a_hiccup_is_forgotten():
+    watch = Watch()
+    asked: list[float] = []
+
+    def slow(_window: tuple[int, int, int, int]) -> Image:
+        watch.clock.sleep(0.6)
+        return lying_room()
+
+    def may_go_on(picture_s: float) -> bool:
+        asked.append(picture_s)
+        return picture_s < 0.4
+
+    for i in range(8):
+        watch.vanish(track(1, STOOD), at_s=float(i))
+        frame = Frame("lobby", START_NS + round((i + 0.5) * 1e9), SIZE, slow)
+        watch.again.search(frame, Detections(*seen()), watch.model.detect, DEFAULTS, may_go_on=may_go_on)
+    first, later = asked[:3], asked[3:]
+    assert first == [0, 0, 0], "of the three turns only the first needs the picture"
+    assert later[:5] == pytest.approx([0.6, 0.54, 0.486, 0.4374, 0.39366])
+    assert later[5:7] == [0, 0], "looked again"
 
 
 def test_the_better_view_of_one_person_stays():
