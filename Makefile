@@ -44,7 +44,7 @@ $(CONVERT_VENV)/.ready: requirements/convert.txt pyproject.toml
 	@touch $@
 
 test-convert: setup-convert
-	$(CONVERT_VENV)/bin/pytest tests/models tests/common/test_runtimes.py tests/common/test_tensorrt.py tests/posebus/test_models_convert.py
+	$(CONVERT_VENV)/bin/pytest tests/models $(wildcard tests/common/test_tensorrt*.py) $(wildcard tests/posebus/test_models_*.py)
 
 lock:
 	requirements/lock.sh
