@@ -101,9 +101,9 @@ def tiny_artifact(folder: Path, runtime: str, *, batch: bool = True, size: str =
 
 
 def expected_int8(batch: np.ndarray) -> np.ndarray:
-    """What the tiny int8 networks answer: normalised pixels, as far as scale 0.25 and zero point -60 can say them."""
+    """What the tiny int8 networks answer: normalised pixels, as far as scale 0.5 and zero point -118 can say them."""
     real = (batch.astype(np.float32) - MEAN) / STD
-    return np.clip(real, (-128 + 60) * 0.25, (127 + 60) * 0.25).astype(np.float32)
+    return np.clip(real, (-128 + 118) * 0.5, (127 + 118) * 0.5).astype(np.float32)
 
 
 def write_tiny_onnx(path: Path, *, raw: bool = False, batch: int | str = "batch") -> None:
@@ -144,9 +144,10 @@ def write_tiny_openvino(folder: Path) -> None:
 
 
 def write_tiny_tflite(
-    path: Path, *, quantised: bool = False, dynamic: bool = False, description: str = "", second: str = ""
-) -> None:
-    """Adds 1 to float32 (1, 4, 6, 3); dynamic: any batch; quantised: int8, scale 0.25, zero point -60, unchanged.
+    path: Path, *, quantised: bool = False, dynamic: bool = False, description: str = "", second: str = "",
+    scale: float = 0.5, zero: int = -118,
+) -> None:  # fmt: skip
+    """Adds 1 to float32 (1, 4, 6, 3); dynamic: any batch; quantised: int8 of that scale and zero point, unchanged.
 
     second: name of a float output that lies before `answer` in the file and adds 1 to it.
     """
@@ -161,7 +162,7 @@ def write_tiny_tflite(
             made.shapeSignature = [-1, *shape[1:]]
         if quantised:
             made.quantization = schema.QuantizationParametersT()
-            made.quantization.scale, made.quantization.zeroPoint = [0.25], [-60]
+            made.quantization.scale, made.quantization.zeroPoint = [scale], [zero]
         return made
 
     constant = schema.BufferT()

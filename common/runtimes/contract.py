@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.manifest import ArtifactError, InputSpec
 
 _FLOATS = ("float32", "float16")
+_CUT_MAX = 0.05
+_FILLED_MIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,23 @@ def _check_dtype(model: str, spec: InputSpec, found: NetworkInput) -> None:
         return
     said = f"{spec.dtype} with mean and std" if spec.mean is not None else spec.dtype
     raise ArtifactError(_says(model, said, f"{found.dtype} without a scale; take mean and std out, or export it as float32"))
+
+
+def check_range(model: str, values: NDArray[np.float32], low: float, high: float) -> None:
+    """Raise ArtifactError, naming both, unless what pixels become fits the numbers low to high that a quantised input has.
+
+    values: what the manifest's mean and std make of all pixels. A quantised input's scale follows from the pictures that the
+    network was calibrated on, so its range is about theirs: one that cuts off more than a twentieth of the values was made
+    for others, as 0..1 where mean and std are forgotten; one that the values fill to less than a tenth leaves 26 steps of 256.
+    """
+    least, most = float(values.min()), float(values.max())
+    cut = max(low - least, most - high)
+    if cut <= _CUT_MAX * (most - least) and most - least >= _FILLED_MIN * (high - low):
+        return
+    raise ArtifactError(
+        f"artifact {model!r}: by the manifest's mean and std pixels become {least:.4g} to {most:.4g}, the network's quantised "
+        f"input stands for {low:.4g} to {high:.4g}; write the mean and std that it was calibrated with (pixel units, 0..255)"
+    )
 
 
 def _says(model: str, said: str, takes: str) -> str:

@@ -102,7 +102,7 @@ class EdgetpuEngine(EngineBase):
         self._why = ""
         self._interpreter: Any = self._open()
         check_network(self._model, self._input, network_input(self._interpreter, self._model))
-        self._pixels = Pixels(self._input, self._interpreter.get_input_details()[0])
+        self._pixels = Pixels(self._input, self._interpreter.get_input_details()[0], self._model)
 
     def _infer(self, batch: Batch) -> Outputs:
         return by_picture(batch, self._invoke, at_once=1)

@@ -55,7 +55,7 @@ class TfliteEngine(EngineBase):
         self._interpreters: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._spare: Any = self._open()  # the first shape takes it
         check_network(self._model, self._input, network_input(self._spare, self._model))
-        self._pixels = Pixels(self._input, self._spare.get_input_details()[0])
+        self._pixels = Pixels(self._input, self._spare.get_input_details()[0], self._model)
 
     def _infer(self, batch: Batch) -> Outputs:
         return by_picture(batch, self._invoke, at_once=None if self._input.batch else 1)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.manifest import InputSpec, ModelError
 from common.runtimes.base import Batch, Outputs, pixel_table, to_network
-from common.runtimes.contract import NetworkInput, sizes
+from common.runtimes.contract import NetworkInput, check_range, sizes
 
 Details = dict[str, Any]
 
@@ -28,12 +28,23 @@ def network_input(interpreter: Any, model: str) -> NetworkInput:
 
 
 class Pixels:
-    """Turns pixels into what the input takes: as they are, or by one table that normalises and quantises."""
+    """Turns pixels into what the input takes: as they are, or by one table that normalises and quantises.
 
-    def __init__(self, spec: InputSpec, source: Details) -> None:
+    Raises ArtifactError where a quantised input cannot stand for what the manifest makes of pixels.
+    """
+
+    def __init__(self, spec: InputSpec, source: Details, model: str) -> None:
         self._layout = spec.layout
         self._raw = source["dtype"] == np.uint8 and spec.mean is None  # whatever their scale says: they are pixels
-        self._table = quantise(pixel_table(spec), source)
+        values = pixel_table(spec)
+        scale, zero = source["quantization"]
+        if self._raw:
+            self._table: NDArray[Any] = values.astype(np.uint8)
+            return
+        if scale and np.issubdtype(source["dtype"], np.integer):
+            limits = np.iinfo(source["dtype"])
+            check_range(model, values, (limits.min - zero) * scale, (limits.max - zero) * scale)
+        self._table = quantise(values, source)
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
         return batch if self._raw and self._layout == "NHWC" else to_network(batch, self._table, self._layout)

@@ -119,17 +119,17 @@ CASES: dict[str, Case] = {
     "openvino-of-onnx-uint8": Case("onnx-uint8", _by("openvino")),
     "tflite": Case("tflite", _by("tflite")),
     "tflite-dynamic": Case("tflite-dynamic", _by("tflite")),
-    "tflite-int8": Case("tflite-int8", _by("tflite"), expected_int8, 0.125 + 1e-5),
+    "tflite-int8": Case("tflite-int8", _by("tflite"), expected_int8, 0.25 + 1e-5),
     "fake": Case("fake", _fake),
     "tensorrt-on-host": Case("onnx", _tensorrt_on_host),
     "tensorrt-on-host-uint8": Case("onnx-uint8", _tensorrt_on_host),
     "tensorrt-pycuda-on-host": Case("onnx", _tensorrt_by("pycuda")),
     "tensorrt-cuda-python-on-host": Case("onnx", _tensorrt_by("cuda-python")),
-    "edgetpu-on-cpu": Case("edgetpu", _edgetpu_on_cpu, expected_int8, 0.125 + 1e-5),
+    "edgetpu-on-cpu": Case("edgetpu", _edgetpu_on_cpu, expected_int8, 0.25 + 1e-5),
 }
 DEVICES: dict[str, Case] = {
     "tensorrt": Case("onnx", lambda artifact, kit: load(artifact, runtime="tensorrt", precision="float32")),
-    "edgetpu": Case("tflite-int8", _edgetpu, expected_int8, 0.125 + 1e-5),
+    "edgetpu": Case("tflite-int8", _edgetpu, expected_int8, 0.25 + 1e-5),
 }
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from common.artifact import Artifact, read_artifact
+from common.manifest import ArtifactError, InputSpec
 from common.runtimes import load
+from common.runtimes.tflite_tensors import Pixels
 from tests.model_parts import SIZE, expected, file_text, manifest_text, write_tiny_tflite
+
+RAW = InputSpec(width_px=6, height_px=4)
 
 
 def picture(count: int = 1, seed: int = 0) -> np.ndarray:
@@ -46,5 +50,39 @@ def test_the_file_of_the_precision_asked_for_is_loaded(precision, steps, tmp_pat
     files = file_text(tmp_path / "float.tflite", "tflite"), file_text(tmp_path / "int8.tflite", "tflite", precision="int8")
     engine = load(of(tmp_path, *files, batch=False), runtime="tflite", precision=precision)
     (answer,) = engine.run(picture(3)).values()
-    assert (answer % 0.25 == 0).all() == steps
+    assert (answer % 0.5 == 0).all() == steps
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "normalise", "words"),
+    [
+        (1 / 255, -128, False, r"pixels become 0 to 255, the network's quantised input stands for 0 to 1; write the mean and"),
+        (1.0, 0, False, r"pixels become 0 to 255, the network's quantised input stands for -128 to 127"),
+        (20.0, 0, True, r"pixels become -6 to 122.5, the network's quantised input stands for -2560 to 2540"),
+        (0.25, -60, True, r"pixels become -6 to 122.5, the network's quantised input stands for -17 to 46.75"),
+    ],
+)
+def test_a_scale_that_does_not_fit_mean_and_std_is_named_with_both_ranges(scale, zero, normalise, words, tmp_path):
+    write_tiny_tflite(tmp_path / "int8.tflite", quantised=True, scale=scale, zero=zero)
+    files = file_text(tmp_path / "int8.tflite", "tflite", precision="int8")
+    text = manifest_text("net", files, layout="NHWC", size=SIZE, batch=False, normalise=normalise)
+    (tmp_path / "manifest.toml").write_text(text)
+    with pytest.raises(ArtifactError, match=words):
+        load(read_artifact(tmp_path), runtime="tflite")
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(1.0, -128), (0.97, -128), (2.0, 0), (9.0, -64)])
+def test_a_scale_that_fits_or_nearly_is_taken(scale, zero):
+    """As the range of calibration pictures without a white pixel, or one that is symmetric about 0."""
+    pixels = Pixels(RAW, {"dtype": np.int8, "quantization": (scale, zero)}, "net")
+    ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    assert np.abs((pixels(ramp) - np.float32(zero)) * scale - ramp).max() <= max(scale / 2, 255 - 255 * scale)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("scale", [0.0, 1 / 255, 0.0078125])
+def test_uint8_pixels_go_in_as_they_are_whatever_their_scale_says(scale, layout):
+    spec = RAW.model_copy(update={"layout": layout})
+    given = Pixels(spec, {"dtype": np.uint8, "quantization": (scale, 0)}, "net")(picture(2))
+    np.testing.assert_array_equal(given if layout == "NHWC" else given.transpose(0, 2, 3, 1), picture(2))
