@@ -7,6 +7,7 @@ is one that it loses, and finds again in the window around the place.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -50,6 +51,16 @@ def say_tracks(rig: Rig, *tracks: Track, camera: str = "lobby", size: tuple[int,
     rig.bus.publish(message, "tracks", camera)
 
 
+def looked_until(rig: Rig, jpeg: bytes, wanted: Callable[[PeopleFound], bool]) -> PeopleFound:
+    """Send the picture until people are found as wanted: tracks and frames are two topics, neither waits for the other."""
+
+    def look() -> PeopleFound | None:
+        found = rig.found(rig.send(jpeg))
+        return found if wanted(found) else None
+
+    return eventually(look, 20, what="people as wanted")
+
+
 def turns(found: PeopleFound) -> list[int]:
     return [person.turned_deg for person in found.people]
 
@@ -83,15 +94,30 @@ def test_boxes_are_in_pixels_of_the_frame_as_captured(start_rig):
     assert found.people[0].box_xyxy_px == pytest.approx([2 * value for value in LYING], abs=8)
 
 
-def test_garbage_tracks_are_dropped_and_switched_off_it_looks_once(start_rig, shared_broker, site):
-    rig = start_rig(enabled=False)
+def test_garbage_tracks_are_dropped_and_the_good_ones_beside_them_are_used(start_rig, shared_broker, site):
+    rig = start_rig()
     raw = plain_client(shared_broker.port)
     for payload in (b"", b"\xc1", b"\x00" * 3000):
         raw.publish(f"posebus/{site}/tracks/lobby", payload)
     raw.loop_stop()
     say_tracks(rig, track(1, (float("nan"),) * 4), track(2, STANDING))
-    assert rig.found(rig.send(picture(LYING))).people == ()
+    found = looked_until(rig, picture(LYING), lambda message: bool(message.people))
+    assert turns(found) in ([90], [-90])
+    say_tracks(rig, track(2, STANDING), size=(0, 0))
+    looked_until(rig, picture(LYING), lambda message: not message.people)
+    eventually(lambda: rig.status["d1"].counters.get("second_look_found"), 15, what="counters in the status")
+    assert "second_look_errors" not in rig.status["d1"].counters
     assert rig.status["d1"].state == "ready"
+
+
+def test_switched_off_it_looks_once(start_rig):
+    rig = start_rig(enabled=False)
+    tracks = [track(1, STANDING)]
+    for _ in range(3):
+        say_tracks(rig, *tracks)
+        assert rig.found(rig.send(picture(LYING))).people == ()
+    eventually(lambda: rig.status["d1"].counters.get("frames") == 3, 15, what="counters in the status")
+    assert not [name for name in rig.status["d1"].counters if name.startswith("second_look")]
 
 
 def test_the_whole_chain_keeps_the_track_of_a_person_who_is_lost_by_the_first_look(start_rig):
@@ -101,19 +127,23 @@ def test_the_whole_chain_keeps_the_track_of_a_person_who_is_lost_by_the_first_lo
     rig.start("pose", "p1")
     rig.start("analytics", "a1")
 
-    def tracks_after(jpeg: bytes) -> tuple[Track, ...]:
-        seq = rig.send(jpeg)
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
-            for message in heard:
-                if message.seq == seq:
-                    return message.tracks
-            time.sleep(0.02)
-        return ()
+    def answered(jpeg: bytes, box: tuple[int, int, int, int]) -> Track | None:
+        """Send the picture, ten times a second for 2 s at most, until it is answered by one track that is seen at the box."""
+        heard.clear()
+        for _ in range(20):
+            rig.send(jpeg)
+            time.sleep(0.1)
+            for message in tuple(heard):
+                for one in message.tracks:
+                    if one.missed_s == 0 and one.box_xyxy_px == pytest.approx(box, abs=4):
+                        return one
+        return None
 
-    eventually(lambda: tracks_after(picture(STANDING)), 30, what="a track of the standing person")
-    (before,) = tracks_after(picture(STANDING))
-    for _ in range(3):
-        (after,) = tracks_after(picture(LYING))
-        assert (after.track_id, after.missed_s) == (before.track_id, 0.0)
-        assert after.box_xyxy_px == pytest.approx(LYING, abs=4)
+    def stood_and_lay() -> tuple[Track, Track] | None:
+        """On a busy machine the track may end, after 3 s, before the frame of who lies is looked at: then once more."""
+        stood = answered(picture(STANDING), STANDING)
+        lay = answered(picture(LYING), LYING) if stood else None
+        return (stood, lay) if stood and lay else None
+
+    stood, lay = eventually(stood_and_lay, 60, what="a track of one who stands, and then lies")
+    assert stood.track_id == lay.track_id
