@@ -18,8 +18,10 @@ FORMATS = ("tflite",)
 HINTS = {"edgetpu": "a compiled file runs on an Edge TPU only; add the tflite file that it was compiled from"}
 _PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 # Changing an interpreter's input shape plans its memory and packs its weights again (10-40 ms for MoveNet), so cameras of
-# different aspects would pay that on each frame. One interpreter a shape costs 10-20 MB instead.
-_MAX_SHAPES = 3
+# different aspects would pay that on each frame. One interpreter a shape costs 30-37 MB instead (MoveNet MultiPose, VmRSS),
+# for shapes that come only. Six are two aspects of cameras and four of second looks; with two and three, runs in turn take
+# 46 ms with six and 72 ms with three, for the same memory: what three let go, the allocator kept.
+_MAX_SHAPES = 6
 
 
 def probe() -> str | None:

@@ -8,6 +8,7 @@ import pytest
 from common.artifact import Artifact, read_artifact
 from common.manifest import ArtifactError, InputSpec
 from common.runtimes import load
+from common.runtimes.tflite import TfliteEngine
 from common.runtimes.tflite_tensors import Pixels
 from tests.model_parts import SIZE, expected, file_text, manifest_text, write_tiny_tflite
 
@@ -26,7 +27,7 @@ def of(folder, *files: str, batch: bool = True) -> Artifact:
 def test_outputs_keep_the_files_order_and_names_in_every_shape(tmp_path):
     write_tiny_tflite(tmp_path / "two.tflite", dynamic=True, second="next")
     engine = load(of(tmp_path, file_text(tmp_path / "two.tflite", "tflite")))
-    for count in (1, 4, 2, 7, 3, 1):  # more shapes than interpreters are kept
+    for count in (1, 4, 2, 7, 3, 5, 6, 8, 1):  # more shapes than interpreters are kept
         outputs = engine.run(picture(count))
         assert list(outputs) == ["next", "answer"]
         np.testing.assert_allclose(outputs["answer"], expected(picture(count)), rtol=1e-5, atol=1e-5)
@@ -86,3 +87,19 @@ def test_uint8_pixels_go_in_as_they_are_whatever_their_scale_says(scale, layout)
     spec = RAW.model_copy(update={"layout": layout})
     given = Pixels(spec, {"dtype": np.uint8, "quantization": (scale, 0)}, "net")(picture(2))
     np.testing.assert_array_equal(given if layout == "NHWC" else given.transpose(0, 2, 3, 1), picture(2))
+
+
+def test_two_cameras_and_their_second_looks_keep_their_interpreters(tmp_path, monkeypatch):
+    """Lying and standing, and what is cut out and turned, in three or four shapes more; but memory has an end."""
+    opened: list[TfliteEngine] = []
+    real = TfliteEngine._open
+    monkeypatch.setattr(TfliteEngine, "_open", lambda self: opened.append(self) or real(self))
+    write_tiny_tflite(tmp_path / "net.tflite", dynamic=True)
+    engine = load(of(tmp_path, file_text(tmp_path / "net.tflite", "tflite")))
+    for count in (*range(1, 7), *range(1, 7)):
+        np.testing.assert_allclose(*engine.run(picture(count)).values(), expected(picture(count)), rtol=1e-5, atol=1e-5)
+    assert len(opened) == 6
+    for count in range(1, 20):
+        engine.run(picture(count))
+    assert len(engine._interpreters) == 6
+    engine.close()
