@@ -128,11 +128,9 @@ class SecondLook:
             for camera in gone:
                 del self._cameras[camera]
                 self._picture_s.pop(camera, None)
-            watched = self._cameras.get(message.camera)
-            late_s = (watched.tracks.captured_at_ns - message.captured_at_ns) / 1e9 if watched else 0.0
-            if watched is None or late_s > FRESH_S:  # what was remembered has times of the other clock
-                watched = self._cameras[message.camera] = Watched(message, now_s)
+            watched = self._cameras.setdefault(message.camera, Watched(message, now_s))
             watched.heard_s = now_s
+            late_s = (watched.tracks.captured_at_ns - message.captured_at_ns) / 1e9
             if not 0 < late_s <= FRESH_S:
                 self._take(watched, message)
         self._trouble.over(gone)
