@@ -88,9 +88,12 @@ def test_the_decoder_leaves_the_outputs_as_they_are():
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 55), (2, 6, 56), (6, 56)])
-def test_outputs_of_another_shape_fail_the_self_check(shape):
+def test_outputs_of_another_shape_are_refused_and_fail_the_self_check(shape):
+    answer = {"people": np.zeros(shape, np.float32)}
     with pytest.raises(ModelError, match=r"expects one output \(1, K, 56\), the network gave people"):
-        answering(lambda batch: {"people": np.zeros(shape, np.float32)}).self_check()
+        movenet_multipose(answer, (256, 256))
+    with pytest.raises(ModelError):
+        answering(lambda batch: answer).self_check()
 
 
 def test_numbers_that_are_not_finite_are_refused():
