@@ -178,12 +178,17 @@ fake.bright_people = lose
 """
 
 
-def test_a_worker_that_lost_its_device_ends_and_leaves_the_frames_to_its_peers(make_rig, tmp_path):
-    rig = make_rig(detector={"runtime": "auto"})
+@pytest.fixture
+def loses_its_device(tmp_path: Path) -> str:
+    """A PYTHONPATH with which a service's fake network loses its device once {tmp_path}/lost is there."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(LOSES_ITS_DEVICE.format(flag=str(tmp_path / "lost")))
-    path = os.pathsep.join((str(tmp_path / "site"), str(Path(__file__).parents[2])))
-    first = rig.start("detector", "d1", PYTHONPATH=path)
+    return os.pathsep.join((str(tmp_path / "site"), str(Path(__file__).parents[2])))
+
+
+def test_a_worker_that_lost_its_device_ends_and_leaves_the_frames_to_its_peers(make_rig, loses_its_device, tmp_path):
+    rig = make_rig(detector={"runtime": "auto"})
+    first = rig.start("detector", "d1", PYTHONPATH=loses_its_device)
     assert rig.found(rig.send(picture(1))).stages[-1].instance == "d1"
     rig.start("detector", "d2")
     (tmp_path / "lost").touch()
@@ -194,12 +199,9 @@ def test_a_worker_that_lost_its_device_ends_and_leaves_the_frames_to_its_peers(m
     assert {rig.found(rig.send(picture(1))).stages[-1].instance for _ in range(5)} == {"d2"}
 
 
-def test_a_worker_whose_next_model_finds_the_device_lost_ends_too(make_rig, tmp_path):
+def test_a_worker_whose_next_model_finds_the_device_lost_ends_too(make_rig, loses_its_device, tmp_path):
     rig = make_rig(detector={"runtime": "auto"})
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(LOSES_ITS_DEVICE.format(flag=str(tmp_path / "lost")))
-    path = os.pathsep.join((str(tmp_path / "site"), str(Path(__file__).parents[2])))
-    process = rig.start("detector", "d1", PYTHONPATH=path)
+    process = rig.start("detector", "d1", PYTHONPATH=loses_its_device)
     (tmp_path / "lost").touch()
     other = make_artifact(tmp_path, "fake-other")
     rig.bus.publish(ActiveModel(stage="detector", artifact=str(other)), "models", "detector")
