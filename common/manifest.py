@@ -219,6 +219,10 @@ class Manifest(_Table):
         for task in self.tasks:
             if getattr(self, task) is None:
                 raise ValueError(f"task {task!r} needs a table [{task}]")
+        if self.pose is not None and self.input.multiple_px is None:
+            crop, network = (self.pose.width_px, self.pose.height_px), (self.input.width_px, self.input.height_px)
+            if crop != network:
+                raise ValueError(f"[pose] says crops of {crop[0]}x{crop[1]}, [input] says {network[0]}x{network[1]} pixels")
         for task in ("pose", "bottom_up"):
             if task in self.tasks and self.keypoints is None:
                 raise ValueError(f"task {task!r} needs the key 'keypoints'")

@@ -22,6 +22,7 @@ from common.manifest import Precision
 from common.runtimes import load
 from posebus.models_show import wide_console
 from posebus.quiet import quiet_native
+from posebus.running import interruptible
 
 if TYPE_CHECKING:
     from models.convert.compare import Comparison
@@ -70,7 +71,7 @@ def convert(
     calibration: Annotated[
         str, typer.Option(help="real pictures with people: folder, .zip or video; 'rendered': our own clip, for trials")
     ] = "",
-    frames: Annotated[int, typer.Option(help="pictures to calibrate int8 with")] = 128,
+    frames: Annotated[int, typer.Option(min=1, help="pictures to calibrate int8 with")] = 128,
     check: Annotated[int, typer.Option(min=8, help="further pictures, on which each file is compared")] = 48,
     boxes: BoxesOption = None,
     detector: DetectorOption = "",
@@ -90,7 +91,8 @@ def convert(
 
     kinds: tuple[Any, ...] = tuple(part.strip() for part in formats.split(",") if part.strip())
     options = Options(kinds, decode, target.value, io.value, threads)
-    with _progress() as watch:
+    # SIGTERM ends it as Ctrl-C does: what is half written goes.
+    with interruptible(), _progress() as watch:
         watch("reading the network", 0.0)
         source = load_source(checkpoint, network, variant)
         watch("gathering pictures", 0.0)
@@ -200,7 +202,7 @@ def _show(report: Report) -> None:
     console.print(table)
     changes = max((step.changes for step in report.steps), key=len, default=())  # of the int8 file, where it is made
     if changes:
-        console.print(_summary(changes), highlight=False)
+        console.print(_summary(changes) + (" (all in report.json)" if report.passed else ""), highlight=False)
     _explain(console, {step.file: step.comparison for step in report.steps})
     if report.weak:
         console.print(f"note: {report.weak}", highlight=False)
@@ -217,7 +219,7 @@ def _summary(changes: tuple[str, ...]) -> str:
     whats = Counter(parts[1] for change in changes if len(parts := change.split(": ", 2)) == 3)
     done = ", ".join(f"{count} x {what}" for what, count in whats.most_common())
     others = [change for change in changes if change.count(": ") < 2]
-    return "; ".join([*([f"rewritten exactly: {done}"] if done else []), *others]) + " (all in report.json)"
+    return "; ".join([*([f"rewritten exactly: {done}"] if done else []), *others])
 
 
 def _numbers(comparison: Comparison) -> tuple[str, str, str, str]:

@@ -44,6 +44,7 @@ POSE: dict[Precision, PoseTolerance] = {
 MAX_SCORE_DROP = 0.05  # mean; more, and keypoints fall below the rules' threshold for being seen (0.25) in numbers
 MIN_PEOPLE = 8  # fewer say nothing of people in general
 MIN_DECIDED = 100  # keypoints: of fewer, the 95th percentile rests on less than five
+STRAY = 0.05  # share of keypoints: networks that are not trained have a clear maximum by chance now and then
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ DETECT: dict[Precision, DetectTolerance] = {
 }
 SCORE_WEAK = 0.25  # what the detector service publishes by default (DetectorSettings.score_min)
 SCORE_FIRM = 0.35  # a box so far above it must not get lost: those at the threshold itself fall to either side by rounding
+INTEGERS: tuple[Precision, ...] = ("dynamic_int8", "int8")
 MIN_BOXES = 20  # of fewer, one lost box is more than the 5 % that may be lost
 
 
@@ -86,6 +88,9 @@ def judge_pose(found: PoseAgreement, precision: Precision) -> Verdict:
         return Verdict(False, (f"compared on {found.people} people, at least {MIN_PEOPLE} are needed",))
     if found.decided >= MIN_DECIDED:
         return _verdict(_keypoint_reasons(found, limit), _undecided_note(found))
+    if found.decided > STRAY * found.keypoints:
+        few = f"only {found.decided} keypoints can be judged, {MIN_DECIDED} are needed: compare on more pictures"
+        return _verdict([*_keypoint_reasons(found, limit), few], _undecided_note(found))
     note = (
         f"OKS says nothing here: the reference has a clear maximum for {found.decided} of {found.keypoints} keypoints only "
         "(is the network trained, do the pictures show people?); judged by the raw outputs"
@@ -109,13 +114,12 @@ def judge_detect(found: DetectAgreement, precision: Precision) -> Verdict:
             _under("average precision against the reference's boxes", found.ap50, limit.ap50),
             _over("mean drift of scores", drift, limit.score_drift, ""),
         ], [])  # fmt: skip
-    note = (
-        f"boxes say nothing here: the reference finds {found.boxes} on {found.pictures} pictures, at least {MIN_BOXES} are "
-        "needed; judged by the raw outputs"
-    )
-    if found.error is None:
-        return Verdict(False, ("neither boxes nor raw outputs can be compared; give pictures with more people",), (note,))
-    return _verdict([_over("noise of the raw outputs", found.error.noise, limit.noise, "")], [note])
+    few = f"the reference finds {found.boxes} boxes on {found.pictures} pictures, at least {MIN_BOXES} are needed"
+    if found.boxes or precision in INTEGERS or found.error is None:
+        # The numbers of boxes drown those of scores: raw outputs look alike though nobody is found any more.
+        return Verdict(False, (f"{few}: compare on more pictures with people",))
+    noise = _over("noise of the raw outputs", found.error.noise, limit.noise, "")
+    return _verdict([noise], [f"{few}; judged by the raw outputs"])
 
 
 def _keypoint_reasons(found: PoseAgreement, limit: PoseTolerance) -> list[str | None]:

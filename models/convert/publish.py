@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from common.model_store import sha256_of
 from models.convert.source import ConversionError, Source
 
 REPORT = "report.json"
+MARK = ".conversion"  # of a folder that a conversion wrote: the SHA-256 that its manifest had then
+LOCK = ".lock"  # in a folder that is being written; the system frees it when the writer dies
 Value = str | float | int | bool | tuple[float, ...] | tuple[str, ...]
 
 
@@ -70,17 +73,22 @@ def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write an artifact into; it becomes `out` when the block ends well, and vanishes when it does not.
 
     What was at `out` stays as it was until then. Raises ConversionError where `out` is a file, or a folder with anything in
-    it that no conversion has written: nothing else is ever deleted.
+    it that no conversion has written, or whose manifest was changed since: nothing else is ever deleted.
     """
     out = out.expanduser().absolute()
-    _recover(out)
-    _check_replaceable(out)
     try:
+        _recover(out)
+        _check_replaceable(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-", ignore_cleanup_errors=True) as temporary:
+        _sweep(out)
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-", ignore_cleanup_errors=True) as temporary,
+            _locked(Path(temporary)),
+        ):
             folder = Path(temporary) / out.name
             folder.mkdir()
             yield folder
+            (folder / MARK).write_text(sha256_of(folder / FILENAME), encoding="ascii")
             _swap(folder, out)
     except OSError as error:
         where = error.filename or out
@@ -111,10 +119,37 @@ def _before(out: Path) -> Path:
 
 def _recover(out: Path) -> None:
     before = _before(out)
-    if before.is_dir() and not out.exists():
+    if not (before / MARK).is_file():
+        return
+    if not out.exists():
         os.replace(before, out)
-    elif before.is_dir():
+    else:
         shutil.rmtree(before, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Show that somebody is writing there. Without flock (Windows) nobody looks either."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed conversions of the same folder have left."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    for left in out.parent.glob(f".{glob.escape(out.name)}-*/{LOCK}"):
+        with left.open("r+") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
 
 
 def _check_replaceable(out: Path) -> None:
@@ -126,8 +161,13 @@ def _check_replaceable(out: Path) -> None:
     if not names:
         return
     known = set()
-    if {FILENAME, REPORT} <= names:
-        known = {FILENAME, REPORT}
+    if {FILENAME, REPORT, MARK} <= names:
+        if (out / MARK).read_text(encoding="ascii") != sha256_of(out / FILENAME):
+            raise ConversionError(
+                f"{out / FILENAME} was changed since its conversion, and that would be lost; give a new or empty folder with "
+                "--out"
+            )
+        known = {FILENAME, REPORT, MARK}
         with contextlib.suppress(ModelError):
             known |= {file.filename for file in read_manifest(out / FILENAME).file}
     others = sorted(names - known)

@@ -97,6 +97,13 @@ def test_a_wrong_manifest_is_refused_with_file_key_and_reason(old, new, words, t
         read_artifact(manifest(tmp_path, GOOD.replace(old, new)))
 
 
+def test_crops_of_another_size_than_the_network_takes_are_refused(tmp_path):
+    text = GOOD.replace("multiple_px = 32", "width_px = 6\nheight_px = 4")
+    pose = '[pose]\ndecoder = "heatmaps"\nwidth_px = 96\nheight_px = 128\n'
+    with pytest.raises(ArtifactError, match=r"manifest: \[pose\] says crops of 96x128, \[input\] says 6x4 pixels"):
+        read_artifact(manifest(tmp_path, text + pose))
+
+
 @pytest.mark.parametrize("path", ["../outside.onnx", "/etc/passwd", "a/../../b"])
 def test_a_file_outside_the_artifact_is_refused(path, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"x")

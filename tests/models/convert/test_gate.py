@@ -83,6 +83,23 @@ def test_too_few_people_or_keypoints_or_boxes_never_pass_on_their_own():
     assert not judge_detect(replace(BOXES, boxes=MIN_BOXES - 1, error=None), "int8").passed
 
 
+def test_few_keypoints_or_boxes_are_no_reason_to_look_at_raw_outputs_only():
+    """Raw outputs of a network that finds nobody any more can look alike: most of their numbers are no scores."""
+    quiet = OutputError(0.3, 0.01, 0.03)
+    gone = judge_detect(replace(BOXES, boxes=8, recall=0.0, score_drift=-0.6, error=quiet), "int8")
+    assert not gone.passed
+    assert "finds 8 boxes" in gone.reasons[0]
+    lost = judge_pose(replace(POSES, keypoints=136, decided=99, oks=0.1, shift_median_px=20.0, error=quiet), "int8")
+    assert {reason.split(" is ")[0] for reason in lost.reasons} >= {"OKS against the reference", "median keypoint shift"}
+    assert any("only 99 keypoints can be judged, 100 are needed" in reason for reason in lost.reasons)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_detector_that_finds_nobody_is_judged_by_raw_outputs_in_floats_only(precision):
+    nobody = DetectAgreement(40, 0, None, None, None, None, None, OutputError(1e-5, 1e-6, 1e-5))
+    assert judge_detect(nobody, precision).passed == precision.startswith("float")
+
+
 def test_keypoints_that_do_not_count_are_reported():
     assert judge_pose(POSES, "int8").notes == (
         "80 of 680 keypoints do not count: the reference has no single clear maximum for them",

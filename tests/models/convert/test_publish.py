@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.artifact import input_of, path_for, read_artifact
-from models.convert.publish import REPORT, Written, manifest_text, new_folder
+from models.convert.publish import LOCK, REPORT, Written, manifest_text, new_folder
 from models.convert.source import ConversionError, Source
 
 SOURCE = Source(
@@ -95,8 +96,45 @@ def test_an_artifact_that_was_made_by_hand_is_never_replaced(tmp_path):
     with new_folder(tmp_path / "out") as folder:
         write(folder)
     (tmp_path / "out" / REPORT).unlink()
-    with pytest.raises(ConversionError, match=r"holds manifest.toml, model.tflite, which no conversion has written"):
+    with pytest.raises(ConversionError, match=r"holds \.conversion, manifest\.toml, model\.tflite, which no conversion"):
         convert(tmp_path / "out", nothing)
+
+
+def test_an_artifact_whose_manifest_was_changed_is_never_replaced(tmp_path):
+    """As by adding the file that the Edge TPU's compiler made of it."""
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    (tmp_path / "out" / "model_edgetpu.tflite").write_bytes(b"compiled elsewhere")
+    manifest = tmp_path / "out" / "manifest.toml"
+    manifest.write_text(manifest.read_text() + "# and an entry for it\n")
+    with pytest.raises(ConversionError, match=r"manifest\.toml was changed since its conversion, and that would be lost"):
+        convert(tmp_path / "out", nothing)
+    assert (tmp_path / "out" / "model_edgetpu.tflite").is_file()
+
+
+def test_what_a_killed_conversion_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    dead, alive, foreign = (tmp_path / f".out-{name}" for name in ("dead", "alive", "foreign"))
+    for folder in (dead, alive, foreign):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"half")
+    (dead / LOCK).touch()
+    with (alive / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with new_folder(tmp_path / "out") as folder:
+            write(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-alive", ".out-foreign", "out"]
+
+
+def test_a_folder_of_somebody_else_beside_it_is_left_alone(tmp_path):
+    mine = tmp_path / ".out.before" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with new_folder(tmp_path / "out") as folder:
+        write(folder)
+    with pytest.raises(ConversionError, match="cannot be written"):
+        convert(tmp_path / "out", write)
+    assert mine.read_text() == "mine"
+    assert path_for(read_artifact(tmp_path / "out"), "tflite").read_bytes() == b"network"
 
 
 def test_what_turns_up_during_the_conversion_is_not_replaced_either(tmp_path):
