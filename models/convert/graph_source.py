@@ -92,9 +92,11 @@ def check_batches(module: nn.Module, name: str, shape: tuple[int, int, int]) -> 
     with torch.no_grad():
         try:
             whole, first, second = (_tuple(module(part)) for part in (both, both[:1], both[1:]))
-        except RuntimeError as error:
+        except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise ConversionError(f"{name}: the imported network refuses a batch of two: {error}") from error
     for together, one, two in zip(whole, first, second, strict=True):
+        if not one.dim():
+            raise ConversionError(f"{name}: an output is a single number whatever the batch; the graph mixes its pictures")
         alone = torch.cat([one, two])
         if together.shape != alone.shape or not torch.allclose(together, alone, rtol=1e-3, atol=1e-4):
             raise ConversionError(f"{name}: a batch of two gives other answers than its pictures alone; the graph mixes them")

@@ -257,6 +257,85 @@ def test_a_damaged_file_is_refused(tmp_path):
         import_onnx(path, (8, 6))
 
 
+@pytest.mark.parametrize("content", [b"", b"half"])
+def test_a_damaged_file_is_called_so_and_no_manifest_is_asked_for(content, tmp_path):
+    """Without a manifest beside it: one would not help."""
+    whole = write_network(tmp_path / "whole.onnx", *MADE["convolution, norm, relu"]()[:2]).read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(whole[: len(whole) // 2] if content else b"")
+    with pytest.raises(ConversionError, match=r"cut.onnx: is not an ONNX network that can be read, or a damaged one") as raised:
+        load(path, None)
+    assert "manifest" not in str(raised.value)
+
+
+def external(folder: Path, **changed: str) -> Path:
+    """A network whose weights lie in weights.bin beside it."""
+    path = write_network(folder / "network.onnx", [node("Conv", ["x", "w"], ["y"])], [constant("w", random(4, 3, 3, 3))])
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        entry.value = changed.get(entry.key, entry.value)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_in_a_second_file_are_read(tmp_path):
+    path, batch = external(tmp_path), random(1, 3, 6, 8)
+    np.testing.assert_allclose(run(import_onnx(path, (8, 6))[0], batch), answer(path, batch), atol=1e-4)
+
+
+def test_a_second_file_that_is_missing_is_asked_for(tmp_path):
+    path = external(tmp_path)
+    (tmp_path / "weights.bin").unlink()
+    words = r"network.onnx: its weights lie in a second file that is missing; copy 'weights.bin' beside it"
+    with pytest.raises(ConversionError, match=words):
+        load(path, None)
+
+
+def test_a_second_file_outside_the_folder_or_cut_short_is_refused(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    with pytest.raises(ConversionError, match=r"its weights in a second file cannot be read: .*outside the directory"):
+        import_onnx(external(tmp_path / "inner", location="../secret"), (8, 6))
+    path = external(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(bytes(100))
+    with pytest.raises(ConversionError, match=r"network.onnx: .*cannot be read"):
+        import_onnx(path, (8, 6))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([node("Relu", ["gone"], ["y"], name="r")], r"node 'r' \(Relu\) takes 'gone', which nothing before it makes"),
+        ([node("Relu", ["x"], ["z"])], "the network's output takes 'y', which nothing before it makes"),
+        ([node("Concat", ["x"], ["y"], name="c")], r"node 'c' \(Concat\) does not fit its inputs: it lacks 'axis'"),
+        ([node("Conv", ["x"], ["y"], name="c")], r"node 'c' \(Conv\) does not fit its inputs: list index out of range"),
+        ([node("Relu", [""], ["y"], name="r")], r"node 'r' \(Relu\) does not fit its inputs: .*NoneType"),
+        ([node("Gather", ["x"], ["y"], name="g")], r"node 'g' \(Gather\) does not fit its inputs: not enough values"),
+        ([node("Conv", ["x", "w"], ["y"], name="c")], r"node 'c' \(Conv\) does not fit its inputs: Given groups=1, weight"),
+    ],
+)
+def test_a_node_that_does_not_fit_the_graph_is_named_with_its_file(nodes, words, tmp_path):
+    constants = [constant("w", random(4, 5, 3, 3))] if "w" in nodes[0].input else []
+    with pytest.raises(ConversionError, match=rf"network.onnx: {words}"):
+        import_onnx(write_network(tmp_path / "network.onnx", nodes, constants), (8, 6))
+
+
+@pytest.mark.parametrize("changed", [{"raw_data": b"xxx"}, {"data_type": 99}, {"dims": [4, 3, 3, 4]}])
+def test_a_constant_that_is_damaged_is_named(changed, tmp_path):
+    path = write_network(tmp_path / "network.onnx", [node("Conv", ["x", "w"], ["y"])], [constant("w", random(4, 3, 3, 3))])
+    model = onnx.load(path)
+    stored = model.graph.initializer[0]
+    for key, value in changed.items():
+        if key == "dims":
+            stored.dims[:] = value
+        else:
+            setattr(stored, key, value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionError, match=r"network.onnx: the constant 'w' of type \d+ and shape \[4, .*cannot be read"):
+        import_onnx(path, (8, 6))
+
+
 class Mixing(torch.nn.Module):
     """Answers depend on the other pictures of the batch."""
 
@@ -271,8 +350,28 @@ class OneOnly(torch.nn.Module):
         return x.reshape(1, 144)
 
 
+class Number(torch.nn.Module):
+    """One number for the whole batch."""
+
+    def forward(self, x: Any) -> Any:
+        return x.mean()
+
+
+class Narrow(torch.nn.Module):
+    """Takes what is not there of its input."""
+
+    def forward(self, x: Any) -> Any:
+        return x.select(1, 5)
+
+
 @pytest.mark.parametrize(
-    ("module", "words"), [(Mixing(), "gives other answers than its pictures alone"), (OneOnly(), "refuses a batch of two")]
+    ("module", "words"),
+    [
+        (Mixing(), "gives other answers than its pictures alone"),
+        (OneOnly(), "refuses a batch of two"),
+        (Number(), "an output is a single number whatever the batch"),
+        (Narrow(), "refuses a batch of two: select"),
+    ],
 )
 def test_a_network_that_cannot_take_batches_is_refused_before_anything_is_converted(module, words):
     with pytest.raises(ConversionError, match=f"made: .*{words}"):
