@@ -120,3 +120,24 @@ def test_two_pictures_are_the_least_to_learn_and_to_judge():
 def test_networks_that_do_not_correspond_are_refused():
     with pytest.raises(ConversionError, match="layer 3 with weights is CONV_2D 1x8x6x4 in the float one and none"):
         correct_biases(int8_network(layers()[:2]), float_network(layers()), pictures(8))
+
+
+@pytest.mark.torch
+def test_every_conversion_to_int8_corrects_biases_and_says_so():
+    pytest.importorskip("torch", reason="PyTorch is absent: run by .ci/run with the extra convert")
+    pytest.importorskip("litert_torch", reason="litert-torch is absent: run by .ci/run with the extra convert")
+    from models.convert.quiet import quiet
+    from models.convert.ranges import quantise
+    from models.convert.to_tflite import float_graph, to_int8
+    from tests.models.convert.networks import HEIGHT_PX, WIDTH_PX, Shuffled, source
+
+    network = source(Shuffled())
+    of = [np.tile(picture, (HEIGHT_PX // 16, WIDTH_PX // 12, 1)) for picture in pictures(16)]
+    graph, _ = float_graph(network, pictures=of)
+    content, line = to_int8(network, graph, of)
+    assert line.endswith("layers corrected on 12 pictures")
+    with quiet("quantising"):
+        before = biases(quantise(graph, of, 1).content)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, biases(content), strict=True)]
+    assert f"biases of {sum(changed)} layers" in line
+    assert sum(changed) >= 3
