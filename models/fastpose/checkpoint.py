@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import textwrap
 import warnings
 import zipfile
 from dataclasses import replace
@@ -21,6 +22,8 @@ State = dict[str, torch.Tensor]
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 _NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights, beside the optimiser's
 _COUNTER = "num_batches_tracked"  # of batch norms; no inference needs it, and files of before PyTorch 0.4.1 lack it
+# Wide enough to be weights by themselves; narrower ones come with scales.
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _SHOWN = 6  # differences named of each kind; the rest are counted
 
 
@@ -37,13 +40,16 @@ def load_state(path: Path) -> State:
     except pickle.UnpicklingError as error:
         culprit = re.search(r"GLOBAL (\S+)", str(error))
         if culprit is None:
-            raise ConversionError(f"{path}: is no PyTorch checkpoint, or a damaged one") from error
+            raise ConversionError(f"{path}: is no PyTorch checkpoint, or a damaged one: {_beginning(path)}") from error
         raise ConversionError(
             f"{path}: holds {culprit[1]} and not just tensors, so to load it could run any code; where you trust it, save the "
             "weights alone with torch.save(network.state_dict(), ...)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ConversionError(f"{path}: is no PyTorch checkpoint, or a damaged one: {_first_line(error)}") from error
+    except Exception as error:  # damaged bytes raise whatever they lead to, of torch, pickle, zipfile and struct
+        # Of the others the text says nothing: `101` is a KeyError of the unpickler.
+        telling = isinstance(error, RuntimeError | zipfile.BadZipFile) or (isinstance(error, OSError) and error.filename)
+        reason = _first_sentence(error) if telling else _beginning(path)
+        raise ConversionError(f"{path}: is no PyTorch checkpoint, or a damaged one: {reason}") from error
     return _tensors(path, content)
 
 
@@ -59,8 +65,29 @@ def _tensors(path: Path, content: Any) -> State:
         raise ConversionError(
             f"{path}: no tensors: {_listed(strange)}; expected the weights by name, bare or under one of {', '.join(_NESTED)}"
         )
+    for key, value in content.items():
+        _check_kind(path, key, value)
     wrapped = all(key.startswith("module.") for key in content)
     return {key.removeprefix("module.") if wrapped else key: value for key, value in content.items()}
+
+
+def _check_kind(path: Path, key: str, value: torch.Tensor) -> None:
+    """Raise unless the tensor is dense and of floats, so that its numbers are the weights; counters may be whole numbers."""
+    kind = str(value.dtype).removeprefix("torch.")
+    if value.device.type != "cpu":
+        problem = f"lies on the device {value.device.type!r}, so the file has no values of it"
+    elif value.layout != torch.strided or value.is_nested:
+        problem = "is nested" if value.is_nested else f"is sparse ({str(value.layout).removeprefix('torch.')})"
+    elif key.endswith(_COUNTER) and not value.is_complex() and not value.is_quantized:
+        return
+    elif value.dtype not in _FLOATS:
+        problem = f"holds {kind}, which is no weight without its scale" if not value.is_complex() else f"holds {kind}"
+    else:
+        return
+    raise ConversionError(
+        f"{path}: {key} {problem}; weights must be dense floats: save the float32 weights, from before any quantisation or "
+        "pruning, with torch.save(network.state_dict(), ...)"
+    )
 
 
 def is_fastpose(state: State) -> bool:
@@ -156,6 +183,17 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _first_line(error: BaseException) -> str:
+def _beginning(path: Path) -> str:
+    """What a file that cannot be read seems to be."""
+    with path.open("rb") as file:
+        head = file.read(24)
+    if not head:
+        return "it is empty"
+    return "it is cut short" if head.startswith(b"PK\x03\x04") else f"it begins with {head!r}"
+
+
+def _first_sentence(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return textwrap.shorten(re.split(r"(?<=[.!?])\s", lines[0])[0].rstrip("."), 200, placeholder=" ...")

@@ -175,11 +175,20 @@ def _detected(path: Path, state: State) -> SimpleBaselineConfig:
         if weight.ndim != 4 or shape[-1] not in _PADDINGS:
             raise ConversionError(f"{path}: {name}.weight has shape {shape}; kernels of {sorted(_PADDINGS)} are known")
         deconvs.append(Deconv(shape[1], shape[-1], f"{name}.bias" in state))
+    first = state["preact.conv1.weight"]
     final = state.get("final_layer.weight", torch.empty(17, deconvs[-1].channels, 1, 1))
+    for name, weight in (("the backbone's conv1", first), ("final_layer", final)):
+        if weight.ndim != 4:
+            shape = tuple(weight.shape)
+            raise ConversionError(f"{path}: {name}.weight has shape {shape}; a convolution has (out, in, height, width)")
+    if final.shape[-1] % 2 == 0:
+        raise ConversionError(
+            f"{path}: final_layer.weight has shape {tuple(final.shape)}; an even kernel keeps no heat map's size, 1 and 3 do"
+        )
     return SimpleBaselineConfig(
         blocks=blocks_in(state, "preact."),
         bottleneck="preact.layer1.0.conv3.weight" in state,
-        width=state["preact.conv1.weight"].shape[0],
+        width=first.shape[0],
         deconvs=tuple(deconvs),
         kernel=final.shape[-1],
         keypoints=final.shape[0],

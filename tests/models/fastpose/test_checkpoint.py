@@ -124,6 +124,50 @@ def test_values_that_are_not_finite_are_refused(small: dict[str, Any], tmp_path:
         load_fastpose(saved(tmp_path, {**small, "conv_out.bias": torch.full((17,), float("nan"))}))
 
 
+KINDS = {
+    "meta": lambda value: value.to("meta"),
+    "coo": lambda value: value.to_sparse(),
+    "csr": lambda value: value.to_sparse_csr(),
+    "complex": lambda value: value.to(torch.complex64),
+    "int8": lambda value: value.to(torch.int8),
+    "int64": lambda value: value.long(),
+    "bool": lambda value: value > 0,
+    "float8": lambda value: value.to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("meta", "a.weight lies on the device 'meta', so the file has no values of it"),
+        ("coo", r"a.weight is sparse \(sparse_coo\)"),
+        ("csr", r"a.weight is sparse \(sparse_csr\)"),
+        ("complex", "a.weight holds complex64"),
+        ("int8", "a.weight holds int8, which is no weight without its scale"),
+        ("int64", "a.weight holds int64"),
+        ("bool", "a.weight holds bool"),
+        ("float8", "a.weight holds float8_e4m3fn"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_tensors_whose_numbers_are_no_weights_are_refused_by_name(kind: str, told: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, {"a.bias": torch.zeros(3), "a.weight": KINDS[kind](torch.eye(3))})
+    with pytest.raises(ConversionError, match=rf"weights.pth: {told}.*; weights must be dense floats: save the float32"):
+        load_state(path)
+
+
+def test_integers_are_refused_before_a_network_is_made_of_them(small: dict[str, Any], tmp_path: Path) -> None:
+    path = saved(tmp_path, {**small, "conv_out.weight": torch.ones_like(small["conv_out.weight"], dtype=torch.int8)})
+    with pytest.raises(ConversionError, match=r"conv_out\.weight holds int8"):
+        load_fastpose(path)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_widths_of_floats_and_whole_counters_are_read(kind: Any, tmp_path: Path) -> None:
+    state = load_state(saved(tmp_path, {"a.weight": torch.ones(2, dtype=kind), "a.num_batches_tracked": torch.tensor(7)}))
+    assert (state["a.weight"].dtype, int(state["a.num_batches_tracked"])) == (kind, 7)
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
@@ -144,10 +188,17 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(small: dict[str, Any], tmp_
 
 def broken_files(folder: Path) -> dict[str, Path]:
     whole = saved(folder, {"a": torch.zeros(1000)}).read_bytes()
+    torch.save({"a": torch.zeros(1000)}, folder / "older.pth", _use_new_zipfile_serialization=False)
+    older = (folder / "older.pth").read_bytes()
     contents = {
         "empty": b"",
         "text": b"<!doctype html><title>Sign in</title>",
+        "word": b"hello",
         "cut": whole[: len(whole) // 2],
+        "cut-at-end": whole[:-10],
+        "cut-in-directory": whole[:-30],
+        "older-cut-early": older[:30],
+        "older-cut": older[: len(older) // 2],
         "pickle": pickle.dumps({"a": 1}, protocol=2),
     }
     for name, content in contents.items():
@@ -155,11 +206,36 @@ def broken_files(folder: Path) -> dict[str, Path]:
     return {name: folder / f"{name}.pth" for name in contents}
 
 
-@pytest.mark.parametrize("name", ["empty", "text", "cut", "pickle"])
-def test_files_that_are_no_checkpoint_are_refused(name: str, tmp_path: Path) -> None:
-    path = broken_files(tmp_path)[name]
-    with pytest.raises(ConversionError, match=f"{name}.pth: (is no PyTorch checkpoint|no tensors: a)"):
-        load_state(path)
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("empty", "it is empty"),
+        ("text", "it begins with b'<!doctype html>"),
+        ("word", "it begins with b'hello'"),
+        ("cut", "(it is cut short|PytorchStreamReader failed .*)"),
+        ("cut-at-end", "(it is cut short|PytorchStreamReader failed .*)"),
+        ("cut-in-directory", "(it is cut short|PytorchStreamReader failed .*)"),
+        ("older-cut-early", "it begins with"),
+        ("older-cut", "unexpected EOF"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_refused_with_what_they_seem_to_be(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=f"{name}.pth: is no PyTorch checkpoint, or a damaged one: {told}"):
+        load_state(broken_files(tmp_path)[name])
+
+
+def test_no_reason_ends_within_a_sentence(tmp_path: Path) -> None:
+    """PyTorch's own text has three sentences and 330 characters; a cut at 200 of them told half of the second."""
+    for path in broken_files(tmp_path).values():
+        with pytest.raises(ConversionError) as raised:
+            load_state(path)
+        assert "This is an" not in str(raised.value)
+        assert not str(raised.value).endswith(".")
+
+
+def test_a_file_that_cannot_be_opened_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"gone\.pth: .*No such file"):
+        load_state(tmp_path / "gone.pth")
 
 
 @pytest.mark.parametrize(("content", "told"), [([1, 2], "holds a list"), ({}, "holds a dict"), ({"lr": 0.1}, "no tensors: lr")])

@@ -105,6 +105,23 @@ def test_other_kernels_and_keypoints_and_networks_are_refused(tmp_path: Path) ->
         simplebaseline.load(saved(tmp_path, {"fc.weight": torch.zeros(1)}), None)
 
 
+@pytest.mark.parametrize(
+    ("key", "shape", "told"),
+    [
+        ("preact.conv1.weight", (), r"the backbone's conv1\.weight has shape \(\); a convolution has"),
+        ("preact.conv1.weight", (8, 3), r"the backbone's conv1\.weight has shape \(8, 3\); a convolution has"),
+        ("deconv_layers.0.weight", (), r"deconv_layers\.0\.weight has shape \(\); kernels of"),
+        ("final_layer.weight", (), r"final_layer\.weight has shape \(\); a convolution has"),
+        ("final_layer.weight", (17, 16), r"final_layer\.weight has shape \(17, 16\); a convolution has"),
+        ("final_layer.weight", (17, 16, 2, 2), r"final_layer\.weight has shape \(17, 16, 2, 2\); an even kernel"),
+    ],
+)
+def test_weights_that_are_no_convolution_are_named(key: str, shape: tuple[int, ...], told: str, tmp_path: Path) -> None:
+    state = {**SimpleBaseline(TINY).state_dict(), key: torch.zeros(shape)}
+    with pytest.raises(ConversionError, match=told):
+        load_source(saved(tmp_path, state))
+
+
 @pytest.mark.parametrize("variant", ["large", "256", "250x192", "0x32", "256x192x3"])
 def test_impossible_sizes_are_refused(variant: str, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=f"variant '{variant}' is no size; give height x width, multiples of 32"):
