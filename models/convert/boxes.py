@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,15 +19,27 @@ _MAX_JSON_BYTES = 64 << 20  # files that are only looked into because they lie t
 _NOBODY: Floats = np.empty((0, 4), np.float32)
 
 
+# What damaged or foreign files of these kinds raise.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes (N, 4) xyxy pixels by the picture's path or file name."""
+    """Boxes (N, 4) xyxy pixels by the picture's path or file name.
+
+    named: pictures that the files speak of, those without people too; file: what the boxes come from, for messages.
+    """
 
     table: dict[str, Floats]
+    named: frozenset[str]
+    file: str
 
     def of(self, name: str) -> Floats:
         """Boxes of that picture; the whole path counts first, then the file name alone."""
-        return self.table.get(name, self.table.get(PurePosixPath(name.replace("\\", "/")).name, _NOBODY))
+        return self.table.get(name, self.table.get(_file_name(name), _NOBODY))
+
+    def names_it(self, name: str) -> bool:
+        return name in self.named or _file_name(name) in self.named
 
 
 def read_boxes(path: Path) -> Boxes:
@@ -34,41 +47,51 @@ def read_boxes(path: Path) -> Boxes:
     try:
         if path.suffix.lower() == ".npz":
             return _from_npz(path)
-        return _from_coco(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        return _from_coco(json.loads(path.read_text(encoding="utf-8")), path)
+    except (*_UNREADABLE, zipfile.BadZipFile) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ConversionError(
             f"{path} is no file of boxes: {reason}; give COCO annotations (.json) or an .npz with 'names' and 'boxes'"
         ) from error
 
 
-def boxes_beside(where: Path) -> Boxes | None:
-    """Boxes that lie with the pictures: all COCO files of a folder or its `annotations`, or the .npz of a zip file."""
+def boxes_beside(where: Path, pictures: Sequence[str]) -> Boxes | None:
+    """Boxes that lie with the pictures: all COCO files of a folder or its `annotations`, or one .npz beside a zip file.
+
+    Only files that name at least one of `pictures` count: others belong to other pictures. Of several .npz the one called as
+    the zip file is taken, else the one that names most. None where there is none.
+    """
     if where.is_file():
-        for file in sorted(where.parent.glob("*.npz")):
-            found = read_boxes(file) if _has_boxes(file) else None
-            if found is not None:
-                return found
-        return None
+        found = {file: read_boxes(file) for file in sorted(where.parent.glob("*.npz")) if _has_boxes(file)}
+        shares = {file: sum(map(boxes.names_it, pictures)) for file, boxes in found.items()}
+        fitting = [file for file in found if shares[file]]
+        best = max(fitting, key=lambda file: (file.stem == where.stem, shares[file]), default=None)
+        return None if best is None else found[best]
     files = sorted([*where.glob("*.json"), *(where / "annotations").glob("*.json")])
-    tables = [read_boxes(file).table for file in files if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file)]
-    if not tables:
+    read = [read_boxes(file) for file in files if file.stat().st_size <= _MAX_JSON_BYTES and _is_coco(file)]
+    taken = [boxes for boxes in read if any(map(boxes.names_it, pictures))]
+    if not taken:
         return None
-    return Boxes({name: boxes for table in tables for name, boxes in table.items()})  # without people: nobody, not a crop
+    table = {name: found for boxes in taken for name, found in boxes.table.items()}  # without people: nobody, not a crop
+    return Boxes(table, frozenset().union(*(boxes.named for boxes in taken)), ", ".join(boxes.file for boxes in taken))
+
+
+def _file_name(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
 
 
 def _has_boxes(file: Path) -> bool:
     try:
         with np.load(file, allow_pickle=False) as content:
             return {"names", "boxes"} <= set(content.files)
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return False
 
 
 def _is_coco(file: Path) -> bool:
     try:
         data: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and isinstance(data.get("images"), list) and isinstance(data.get("annotations"), list)
 
@@ -81,10 +104,12 @@ def _from_npz(path: Path) -> Boxes:
     table: dict[str, list[Floats]] = {}
     for name, box in zip(names.tolist(), boxes, strict=True):
         table.setdefault(str(name), []).append(box)
-    return Boxes({name: np.stack(found) for name, found in table.items()})
+    return Boxes({name: np.stack(found) for name, found in table.items()}, frozenset(table), path.name)
 
 
-def _from_coco(data: Any) -> Boxes:
+def _from_coco(data: Any, path: Path) -> Boxes:
+    if not isinstance(data, dict):
+        raise ValueError(f"it holds a {type(data).__name__}, but COCO files are a table with 'images' and 'annotations'")
     names = {image["id"]: str(image["file_name"]) for image in data["images"]}
     table: dict[str, list[list[float]]] = {}
     for person in data["annotations"]:
@@ -92,4 +117,5 @@ def _from_coco(data: Any) -> Boxes:
             continue
         x, y, width, height = person["bbox"]
         table.setdefault(names[person["image_id"]], []).append([x, y, x + width, y + height])
-    return Boxes({name: np.array(found, np.float32) for name, found in table.items()})
+    boxes = {name: np.array(found, np.float32) for name, found in table.items()}
+    return Boxes(boxes, frozenset(names.values()), path.name)

@@ -42,8 +42,9 @@ def load_samples(where: str | Path, count: int, *, boxes: Path | None = None, fi
     """`count` pictures with people, spread over all there are, the same at every call.
 
     where: a folder of pictures (with its subfolders), a zip file of them, a video, or `rendered` for our own clip. Boxes come
-    from `boxes` (COCO annotations, or .npz with `names` and `boxes` (N, 4) xyxy), else from such a file that lies in the
-    folder, in its `annotations`, or beside the zip file, else from `find`; else each picture is one person's crop.
+    from `boxes` (COCO annotations, or .npz with `names` and `boxes` (N, 4) xyxy), else from such a file that names one of the
+    pictures and lies in the folder, in its `annotations`, or beside the zip file, else from `find`; else each picture is one
+    person's crop.
     Pictures without people are passed over. Raises ConversionError where fewer than `count` remain.
     """
     path = Path(where).expanduser()
@@ -52,10 +53,10 @@ def load_samples(where: str | Path, count: int, *, boxes: Path | None = None, fi
         names, read, known = _rendered()
     elif path.is_dir():
         names, read = _folder(path)
-        known = read_boxes(boxes) if boxes else boxes_beside(path)
+        known = read_boxes(boxes) if boxes else boxes_beside(path, names)
     elif path.suffix.lower() == ".zip" and path.is_file():
         names, read = _zip(path)
-        known = read_boxes(boxes) if boxes else boxes_beside(path)
+        known = read_boxes(boxes) if boxes else boxes_beside(path, names)
     elif path.suffix.lower() in VIDEOS and path.is_file():
         if find is None:
             raise ConversionError(f"{where}: people of a video must be found first; give --detector, e.g. movenet-multipose")
@@ -93,10 +94,12 @@ def _choose(where: str, names: list[str], read: Read, known: Boxes | None, find:
     if len(broken) > MAX_BROKEN_SHARE * max(tried, 1):
         raise ConversionError(f"{where}: {len(broken)} of {tried} pictures cannot be read, such as {broken[0]}; mend them")
     if len(chosen) < count:
-        without = len(names) - len(candidates) + empty
+        without = f"{len(names) - len(candidates) + empty} without people"
+        if known is not None:
+            without += f" by {known.file}, which names {sum(map(known.names_it, names))} of the pictures"
         raise ConversionError(
             f"{where}: {count} pictures with people are needed, {len(chosen)} of {len(names)} are usable "
-            f"({without} without people, {len(broken)} unreadable); give more, or lower --frames"
+            f"({without}; {len(broken)} unreadable); give more pictures, or ask for fewer"
         )
     return [chosen[i] for i in sorted(chosen)]
 
@@ -186,4 +189,4 @@ def _rendered() -> tuple[list[str], Read, Boxes]:
     except (OSError, ValueError, KeyError) as error:
         raise ConversionError(f"{truth} cannot be read: {error}; install posebus again") from error
     table = {f"{clip.name}:{i}": np.array([box], np.float32) for i, box in enumerate(people) if box is not None}
-    return names, read, Boxes(table)
+    return names, read, Boxes(table, frozenset(names), truth.name)
