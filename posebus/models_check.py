@@ -154,9 +154,10 @@ def _show_placement(console: Console, placement: Placement, every_op: bool) -> N
         console.print(f"needs the Edge TPU runtime {placement.runtime} or newer")
     if placement.refused:
         console.print(f"[red]the compiler would refuse this file[/]: {escape(placement.refused)}")
-    low, high = placement.streamed_bytes
-    streamed = f"{mib(low)} to {mib(high)} are streamed at each inference" if high else "all fit on the chip"
-    console.print(f"parameters {mib(placement.parameters_bytes)}, of 8 MiB shared with the program: {streamed}")
+    if placement.placed:  # else the chip holds nothing, and that all of it fits says nothing
+        low, high = placement.streamed_bytes
+        streamed = f"{mib(low)} to {mib(high)} are streamed at each inference" if high else "all fit on the chip"
+        console.print(f"parameters {mib(placement.parameters_bytes)}, of 8 MiB shared with the program: {streamed}")
     time = placement.latency
     console.print(
         f"latency about {time.total_ms:.1f} ms ({time.low_ms:.1f} to {time.high_ms:.1f}; estimated, never measured: device "

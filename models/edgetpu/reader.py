@@ -16,6 +16,8 @@ from common.manifest import ModelError
 from models.edgetpu.graph import Model, Op, Subgraph, Tensor
 
 IDENTIFIER = b"TFL3"
+# TensorFlow Lite counts a tensor's elements in an int (RuntimeShape::FlatSize): more is no network but damage.
+MAX_ELEMENTS = 2**31 - 1
 _SCHEMA = "ai_edge_litert.schema_py_generated"
 
 
@@ -128,6 +130,10 @@ def _numbers(values: Any) -> tuple[int, ...]:
 
 def _subgraph(path: Path, part: Any, buffers: list[bytes | None], codes: list[tuple[str, int, str]], names: _Names) -> Subgraph:
     tensors = tuple(_tensor(index, tensor, buffers, names) for index, tensor in enumerate(part.tensors or []))
+    for tensor in tensors:
+        if tensor.size > MAX_ELEMENTS or any(side < -1 for side in tensor.shape):
+            sides = "x".join(map(str, tensor.shape))
+            raise ModelError(f"{path} is damaged: tensor {tensor.index} {tensor.name!r} is {sides}; copy or convert it again")
     ops = tuple(_op(index, op, codes, names) for index, op in enumerate(part.operators or []))
     graph = Subgraph(_text(part.name), tensors, ops, _numbers(part.inputs), _numbers(part.outputs))
     for owner, indices in [("the graph", graph.inputs + graph.outputs), *((op.label, op.inputs + op.outputs) for op in ops)]:

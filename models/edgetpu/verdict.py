@@ -145,8 +145,8 @@ def _warnings(graph: Subgraph, op: Op, rule: Rule) -> tuple[Warned, ...]:
     if any(index >= 0 and graph.tensors[index].open_batch for index in op.inputs):
         found.append(Warned(OPEN_BATCH[0], True, (OPEN_BATCH[1],)))
     first = graph.output(op) if op.outputs else None
-    if first is not None and first.dtype == "INT8" and op.version < versions.INT8_SINCE.get(op.kind, 1):
-        since = versions.INT8_SINCE[op.kind]
+    since = versions.INT8_SINCE.get(op.kind, 1)
+    if first is not None and first.dtype == "INT8" and op.version < since:
         text = f"version {op.version} of an int8 operator, TensorFlow writes {since}: whether the compiler minds is unknown"
         found.append(Warned(text, False, (versions.SOURCE,)))
     return tuple(found)

@@ -32,6 +32,16 @@ def test_a_fully_placed_network_ends_with_0(posebus: Command, tmp_path: Path) ->
     assert "never measured" in done.out
 
 
+def test_where_nothing_is_placed_nothing_is_said_of_parameters_on_the_chip(posebus: Command, tmp_path: Path) -> None:
+    net = Net()
+    net.unary("RELU", net.input([1, 8, 8, 4], "FLOAT32"), "FLOAT32")
+    done = posebus("models", "check", "--target", "edgetpu", net.write(tmp_path / "float.tflite"))
+    assert done.code == 1
+    assert "0 of 1 operators on the Edge TPU" in done.out
+    assert "fit on the chip" not in done.out
+    assert "MiB" not in done.out
+
+
 def test_one_that_is_cut_ends_with_1_and_names_the_culprit(posebus: Command, tmp_path: Path) -> None:
     done = posebus("models", "check", "--target", "edgetpu", broken_in_the_middle().write(tmp_path / "cut.tflite"))
     assert done.code == 1

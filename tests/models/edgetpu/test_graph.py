@@ -140,6 +140,20 @@ def test_operators_out_of_order_are_refused(net: Net, tmp_path: Path) -> None:
         read_model(net.write(tmp_path / "m.tflite"))
 
 
+@pytest.mark.parametrize("shape", [[1, 2**31 - 1, 2**31 - 1, 3], [2**31 - 1] * 40, [1, -7, 8, 3]])
+def test_a_tensor_of_an_impossible_size_is_damage(net: Net, shape: list[int], tmp_path: Path) -> None:
+    """The second one's estimates would leave the range of floats."""
+    net.tensors[net.ops[1].outputs[0]].shape = shape
+    with pytest.raises(ModelError, match=r"m\.tflite is damaged: tensor \d+ 't\d+' is .*; copy or convert it again"):
+        read_model(net.write(tmp_path / "m.tflite"))
+
+
+def test_a_tensor_as_large_as_there_can_be_is_read(net: Net, tmp_path: Path) -> None:
+    net.tensors[net.ops[1].outputs[0]].shape = [1, 2**31 - 1, 1, 1]
+    (graph,) = read_model(net.write(tmp_path / "m.tflite")).subgraphs
+    assert graph.output(graph.ops[1]).size == 2**31 - 1
+
+
 def test_real_networks_are_read(kit: Path) -> None:
     counts = {"coral/movenet_single_pose_lightning_ptq": 157, "det/yolox_nano_float16_quantize": 841,
               "det/yolox_nano_only_int8_quantize": 624}  # fmt: skip

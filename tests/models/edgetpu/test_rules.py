@@ -221,6 +221,14 @@ def test_an_int8_operator_of_a_version_for_uint8_is_noted(tmp_path: Path) -> Non
     assert ["version 1 of an int8 operator" in warned.text for warned in found.warnings] == [True]
 
 
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_version_that_no_operator_ever_had_is_noted_for_all_kinds(version: int, tmp_path: Path) -> None:
+    """RESHAPE is in no table of when int8 came: 1 is its first version."""
+    found = verdict(tmp_path, lambda net, last: net.reshape(last, [1, 256], version=version), [1, 8, 8, 4])
+    assert found.supported
+    assert any(f"version {version} of an int8 operator, TensorFlow writes 1" in item.text for item in found.warnings)
+
+
 def test_the_table_is_the_published_one() -> None:
     assert set(RULES) == TABLE
     assert not set(REFUSED) & set(RULES)
