@@ -120,7 +120,7 @@ def _axes(inputs: list[Any], options: Options) -> list[int]:
 def _pad(b: Builder, name: str, inputs: list[Any], options: Options) -> Value:
     pads = _ints(_given(inputs, 1), list(options.get("pads", [])))
     given = _given(inputs, 2)
-    value = options.get("value", 0.0) if given is None else float(given.tensor)
+    value = options.get("value", 0.0) if given is None else float(ops.fixed(name, given, "value"))
     half = len(pads) // 2
     return ops.pad(b, name, inputs[0], pads[:half], pads[half:], options.get("mode", "constant"), value)
 
@@ -128,7 +128,8 @@ def _pad(b: Builder, name: str, inputs: list[Any], options: Options) -> Value:
 def _clip(b: Builder, name: str, inputs: list[Any], options: Options) -> Value:
     limits = [_given(inputs, 1), _given(inputs, 2)]
     low, high = (
-        options.get(key) if limit is None else float(limit.tensor) for key, limit in zip(("min", "max"), limits, strict=True)
+        options.get(key) if limit is None else float(ops.fixed(name, limit, key))
+        for key, limit in zip(("min", "max"), limits, strict=True)
     )
     if (low, high) == (0.0, 6.0):
         result: Value = b.call(F.relu6, inputs[0])
@@ -268,7 +269,9 @@ HANDLERS: dict[str, Handler] = {
     "Max": _apply(torch.maximum),
     "Min": _apply(torch.minimum),
     "Relu": _apply(F.relu),
-    "PRelu": lambda b, name, inputs, options: b.call(F.prelu, inputs[0], Value(inputs[1].tensor.reshape(-1))),
+    "PRelu": lambda b, name, inputs, options: b.call(
+        F.prelu, inputs[0], Value(ops.fixed(name, inputs[1], "slope").reshape(-1))
+    ),
     "LeakyRelu": lambda b, name, inputs, options: b.call(F.leaky_relu, inputs[0], options.get("alpha", 0.01)),
     "Elu": lambda b, name, inputs, options: b.call(F.elu, inputs[0], options.get("alpha", 1.0)),
     "Clip": _clip,

@@ -31,7 +31,7 @@ def convolution(
     made = nn.Conv2d(
         per_group * groups, out, tuple(kernel.shape[2:]), tuple(stride), padding, tuple(dilation), groups, bias is not None
     )
-    _fill(made, kernel, bias)
+    _fill(name, made, kernel, bias)
     return b.module(name, made, x)
 
 
@@ -47,7 +47,7 @@ def transposed_convolution(
         kernel.shape[0], kernel.shape[1] * groups, tuple(kernel.shape[2:]), tuple(stride), tuple(before), tuple(extra), groups,
         bias is not None, tuple(dilation),
     )  # fmt: skip
-    _fill(made, kernel, bias)
+    _fill(name, made, kernel, bias)
     return b.module(name, made, x)
 
 
@@ -55,9 +55,10 @@ def batch_norm(b: Builder, name: str, x: Value, scale: Value, shift: Value, mean
     """Batch normalisation with fixed statistics."""
     made = nn.BatchNorm2d(x.shape[1], eps=eps)
     with torch.no_grad():
-        made.weight.copy_(scale.tensor)
-        made.bias.copy_(shift.tensor)
-    made.running_mean, made.running_var = mean.tensor.clone().float(), var.tensor.clone().float()
+        made.weight.copy_(fixed(name, scale, "scale"))
+        made.bias.copy_(fixed(name, shift, "shift"))
+    made.running_mean = fixed(name, mean, "mean").clone().float()
+    made.running_var = fixed(name, var, "variance").clone().float()
     return b.module(name, made.eval(), x)
 
 
@@ -218,6 +219,13 @@ def softmax(b: Builder, name: str, x: Value, axis: int) -> Value:
     return result
 
 
+def fixed(name: str, value: Value, what: str) -> torch.Tensor:
+    """A constant's tensor; of what the picture decides only the example's value is known."""
+    if not value.constant:
+        raise ConversionError(f"node {name!r}: its {what} depends on the picture; a constant is supported")
+    return value.tensor
+
+
 def _weight(name: str, x: Value, weight: Value) -> torch.Tensor:
     if len(x.shape) != 4 or weight.tensor.dim() != 4:
         raise ConversionError(f"node {name!r}: only two-dimensional convolutions are supported, its input is {x.shape}")
@@ -226,11 +234,11 @@ def _weight(name: str, x: Value, weight: Value) -> torch.Tensor:
     return weight.tensor.float()
 
 
-def _fill(made: nn.Conv2d | nn.ConvTranspose2d, kernel: torch.Tensor, bias: Value | None) -> None:
+def _fill(name: str, made: nn.Conv2d | nn.ConvTranspose2d, kernel: torch.Tensor, bias: Value | None) -> None:
     with torch.no_grad():
         made.weight.copy_(kernel)
         if bias is not None:
-            made.bias.copy_(bias.tensor.reshape(-1))
+            made.bias.copy_(fixed(name, bias, "bias").reshape(-1))
 
 
 def _padded(b: Builder, x: Value, before: Ints, after: Ints, value: float) -> tuple[Value, tuple[int, int]]:

@@ -321,6 +321,34 @@ def test_a_node_that_does_not_fit_the_graph_is_named_with_its_file(nodes, words,
         import_onnx(write_network(tmp_path / "network.onnx", nodes, constants), (8, 6))
 
 
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (node("PRelu", ["x", "live"], ["y"], name="n"), "its slope"),
+        (node("Clip", ["x", "", "number"], ["y"], name="n"), "its max"),
+        (node("Clip", ["x", "number"], ["y"], name="n"), "its min"),
+        (node("Pad", ["x", "pads", "number"], ["y"], name="n"), "its value"),
+        (node("Conv", ["x", "w", "three"], ["y"], name="n"), "its bias"),
+        (node("BatchNormalization", ["x", "three", "c", "c", "c"], ["y"], name="n"), "its scale"),
+        (node("BatchNormalization", ["x", "c", "c", "three", "c"], ["y"], name="n"), "its mean"),
+        (node("BatchNormalization", ["x", "c", "c", "c", "three"], ["y"], name="n"), "its variance"),
+    ],
+)
+def test_what_the_picture_decides_is_never_frozen_to_the_examples_value(last, words, tmp_path):
+    before = [
+        node("GlobalAveragePool", ["x"], ["pooled"]),
+        node("Flatten", ["pooled"], ["flat"]),
+        node("Squeeze", ["pooled", "spatial"], ["three"]),
+        node("Relu", ["pooled"], ["live"]),
+        node("ReduceMean", ["flat"], ["number"], axes=[1]),
+    ]
+    constants = [constant("spatial", [2, 3], np.int64), constant("pads", [0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+                 constant("w", random(3, 3, 1, 1)), constant("c", [1, 2, 3])]  # fmt: skip
+    path = write_network(tmp_path / "network.onnx", [*before, last], constants, opset=13)
+    with pytest.raises(ConversionError, match=f"network.onnx: node 'n': {words} depends on the picture; a constant"):
+        import_onnx(path, (8, 6))
+
+
 @pytest.mark.parametrize("changed", [{"raw_data": b"xxx"}, {"data_type": 99}, {"dims": [4, 3, 3, 4]}])
 def test_a_constant_that_is_damaged_is_named(changed, tmp_path):
     path = write_network(tmp_path / "network.onnx", [node("Conv", ["x", "w"], ["y"])], [constant("w", random(4, 3, 3, 3))])
