@@ -77,7 +77,7 @@ def test_an_export_becomes_an_artifact_that_finds_the_people_where_they_are(tmp_
     artifact = wrap(export(tmp_path / "Shuffle Net.onnx", layout=layout), tmp_path / "made")
     assert artifact.name == "shuffle-net"
     assert artifact.tasks == ("bottom_up",)
-    assert {file.name for file in (tmp_path / "made").iterdir()} == {"manifest.toml", "model.onnx"}
+    assert {file.name for file in (tmp_path / "made").iterdir()} == {".conversion", "manifest.toml", "model.onnx"}
     estimator = load_bottom_up(PoseSettings(approach="bottom_up", model=str(tmp_path / "made")))
     # The normalisation is inside: a grey picture of 150 moves everybody by its normalised mean, in cells.
     mean = float(np.mean((150 - np.array(MEAN)) / np.array(STD)))
