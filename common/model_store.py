@@ -6,11 +6,9 @@ that want the same file at once wait for the first on a lock that the system fre
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,10 +16,10 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from common.locks import PART, locked
 from common.manifest import ArtifactError, FileSpec, FolderSource, KitSource, PypiSource, Source, UrlSource
 
 log = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ def fetch(spec: FileSpec, cache: Path | None = None, *, owner: str = "", folder:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.parent):
+        with locked(target.parent):
             if not _is_good(target, spec):
                 _fetch_from_any(spec, target, owner, folder)
     except OSError as error:
@@ -100,27 +98,12 @@ def _is_good(path: Path, spec: FileSpec) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Without flock (Windows) the atomic rename alone keeps readers safe."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for stale in folder.glob(".part-*"):  # of a process that was killed: nobody else can be fetching now
-            shutil.rmtree(stale, ignore_errors=True)
-        yield
-
-
 def _fetch_from_any(spec: FileSpec, target: Path, owner: str, folder: Path | None) -> None:
     reasons = []
     for source in spec.source:
         started = time.monotonic()
         # Beside the target: a rename is atomic within one file system only. Whatever happens, the folder goes.
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-", ignore_cleanup_errors=True) as temporary:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=PART, ignore_cleanup_errors=True) as temporary:
             part = Path(temporary) / spec.filename
             try:
                 _fetch_one(source, spec, part, folder)

@@ -12,7 +12,7 @@ from common.artifact import Artifact
 from common.claims import Claims
 from common.frames import StoreError
 from common.manifest import DeviceLost
-from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus
+from common.messages import ActiveModel, FrameNotice, PeopleFound, ServiceStatus, StageTiming
 from common.model_slot import ModelSlot
 from common.runtimes.base import Engine
 from common.service import STATUS_INTERVAL_S, Service
@@ -211,3 +211,17 @@ def publication_ns(service: Service, captured_at_ns: int) -> int | None:
         return None
     service.status.age((now_ns - captured_at_ns) / 1e6)
     return now_ns
+
+
+def stage_timing(
+    service: Service, taken: Taken[FrameNotice] | Taken[PeopleFound], stage: str, infer_ms: float
+) -> StageTiming:
+    """What the stage spent on one frame until now."""
+    return StageTiming(
+        stage=stage,
+        instance=service.instance,
+        wait_ms=round(taken.wait_ms, 3),
+        fetch_ms=round(taken.fetch_ms, 3),
+        infer_ms=round(infer_ms, 3),
+        service_ms=round((service.clock.monotonic_s() - taken.started_s) * 1e3, 3),
+    )

@@ -6,17 +6,17 @@ one rename. Processes that want the same engine at once wait for the first: two 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from common.locks import PART, locked
 from common.manifest import ArtifactError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def cached_engine(path: Path, *, read: Callable[[bytes], T | None], build: Calla
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.parent):
+        with locked(path.parent):
             engine = _read(path, read)
             if engine is not None:
                 return engine
@@ -77,7 +77,7 @@ def _read(path: Path, read: Callable[[bytes], T | None]) -> T | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -85,18 +85,3 @@ def _write(path: Path, content: bytes) -> None:
     except OSError:
         Path(part).unlink(missing_ok=True)
         raise
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system frees should its holder die."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for stale in folder.glob(".part-*"):  # of a process that was killed: nobody else can be writing now
-            stale.unlink(missing_ok=True)
-        yield

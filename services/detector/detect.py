@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from common import geometry
 from common.artifact import Artifact, find_artifact
 from common.config import DetectorSettings
+from common.fitting import fit_picture
 from common.geometry import Fitted, Floats, Image
 from common.runtimes import default_size, load
 from common.runtimes.base import Engine, ModelError
@@ -63,7 +63,9 @@ class PersonDetector:
         """
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
             raise ValueError(f"a picture is (H, W, 3) uint8, not {image_bgr.shape} {image_bgr.dtype}")
-        fitted = self._fit(image_bgr)
+        fitted = fit_picture(
+            image_bgr, self._input, self._spec.fit, self._spec.long_side_px, self.input_size_px
+        )
         outputs = self.engine.run(fitted.pixels[None])
         height, width = fitted.pixels.shape[:2]
         boxes, scores = self._decode(outputs, (width, height))
@@ -83,16 +85,6 @@ class PersonDetector:
 
     def close(self) -> None:
         self.engine.close()
-
-    def _fit(self, image_bgr: Image) -> Fitted:
-        size = self.input_size_px
-        if self._input.multiple_px is not None:
-            height, width = image_bgr.shape[:2]
-            size = geometry.input_size(width, height, self._spec.long_side_px, self._input.multiple_px)
-        fitted = geometry.letterbox(image_bgr, size) if self._spec.fit == "letterbox" else geometry.stretch(image_bgr, size)
-        if self._input.colour == "bgr":
-            return fitted
-        return Fitted(np.asarray(cv2.cvtColor(fitted.pixels, cv2.COLOR_BGR2RGB)), fitted.scale, fitted.offset)
 
     def _select(self, fitted: Fitted, boxes: Floats, scores: Floats, shape: tuple[int, ...]) -> Detections:
         if not np.isfinite(scores).all():

@@ -9,9 +9,9 @@ import numpy as np
 from common.config import DetectorSettings, SecondLookSettings
 from common.geometry import Image
 from common.imaging import decode_jpeg
-from common.messages import FrameNotice, PeopleFound, Person, StageTiming, TracksUpdated
+from common.messages import FrameNotice, PeopleFound, Person, TracksUpdated
 from common.service import Service
-from common.stage import Stage, publication_ns
+from common.stage import Stage, publication_ns, stage_timing
 from common.worker import Taken
 from services.detector.detect import Detections, PersonDetector, load_detector
 from services.detector.second_look_memory import Frame, SecondLook, merge
@@ -76,14 +76,6 @@ def detect_frame(
     now_ns = publication_ns(service, notice.captured_at_ns)
     if now_ns is None:
         return
-    timing = StageTiming(
-        stage="detector",
-        instance=service.instance,
-        wait_ms=round(taken.wait_ms, 3),
-        fetch_ms=round(taken.fetch_ms, 3),
-        infer_ms=round(infer_ms, 3),
-        service_ms=round((service.clock.monotonic_s() - taken.started_s) * 1e3, 3),
-    )
     message = PeopleFound(
         camera=notice.camera,
         seq=notice.seq,
@@ -94,7 +86,7 @@ def detect_frame(
         height_px=notice.height_px,
         people=people,
         model=str(model.artifact),
-        stages=(*notice.stages, timing),
+        stages=(*notice.stages, stage_timing(service, taken, "detector", infer_ms)),
     )
     service.bus.publish(message, "people", notice.camera)
     service.status.count("frames")

@@ -9,11 +9,11 @@ import numpy as np
 from common.config import PoseSettings
 from common.geometry import Floats
 from common.imaging import decode_jpeg
-from common.messages import FrameNotice, PosedPerson, PosesFound, StageTiming
+from common.messages import FrameNotice, PosedPerson
 from common.service import Service
-from common.stage import publication_ns
 from common.worker import Taken
 from services.pose.bottom_up import BottomUpEstimator
+from services.pose.publish import publish_poses
 
 
 def pose_whole_frame(
@@ -32,32 +32,8 @@ def pose_whole_frame(
     height, width = image.shape[:2]
     to_captured = np.array([notice.width_px / width, notice.height_px / height])
     people = posed(boxes[kept], scores[kept], keypoints[kept], to_captured)
-    now_ns = publication_ns(service, notice.captured_at_ns)
-    if now_ns is None:
-        return
-    timing = StageTiming(
-        stage="pose",
-        instance=service.instance,
-        wait_ms=round(taken.wait_ms, 3),
-        fetch_ms=round(taken.fetch_ms, 3),
-        infer_ms=round(infer_ms, 3),
-        service_ms=round((service.clock.monotonic_s() - taken.started_s) * 1e3, 3),
-    )
-    message = PosesFound(
-        camera=notice.camera,
-        seq=notice.seq,
-        captured_at_ns=notice.captured_at_ns,
-        published_at_ns=now_ns,
-        width_px=notice.width_px,
-        height_px=notice.height_px,
-        people=people,
-        left_out=len(scores) - len(people),
-        model=str(model.artifact),
-        stages=(*notice.stages, timing),
-    )
-    service.bus.publish(message, "poses", notice.camera)
-    service.status.count("frames")
-    service.status.count("people", len(people))
+    left_out = len(scores) - len(people)
+    publish_poses(service, taken, people, left_out=left_out, model=str(model.artifact), infer_ms=infer_ms)
 
 
 def most_prominent(boxes: Floats, scores: Floats, most: int) -> list[int]:

@@ -10,13 +10,14 @@ import numpy as np
 from common.config import Approach, PoseSettings
 from common.imaging import decode_jpeg
 from common.manifest import ModelError
-from common.messages import FrameNotice, PeopleFound, Person, PosedPerson, PosesFound, StageTiming
+from common.messages import FrameNotice, PeopleFound, Person, PosedPerson
 from common.service import Service
-from common.stage import Stage, publication_ns
+from common.stage import Stage
 from common.worker import Taken
 from services.pose.bottom_up import BottomUpEstimator, load_bottom_up
 from services.pose.bottom_up_frames import pose_whole_frame
 from services.pose.estimate import PoseEstimator, load_estimator
+from services.pose.publish import publish_poses
 
 Model = PoseEstimator | BottomUpEstimator
 
@@ -83,32 +84,8 @@ def pose_frame(service: Service, taken: Taken[PeopleFound], model: PoseEstimator
     notice = taken.notice
     chosen = choose(notice.people, settings.max_people)
     posed, infer_ms = estimate(taken.jpeg, notice, chosen, model) if chosen else ((), 0.0)
-    now_ns = publication_ns(service, notice.captured_at_ns)
-    if now_ns is None:
-        return
-    timing = StageTiming(
-        stage="pose",
-        instance=service.instance,
-        wait_ms=round(taken.wait_ms, 3),
-        fetch_ms=round(taken.fetch_ms, 3),
-        infer_ms=round(infer_ms, 3),
-        service_ms=round((service.clock.monotonic_s() - taken.started_s) * 1e3, 3),
-    )
-    message = PosesFound(
-        camera=notice.camera,
-        seq=notice.seq,
-        captured_at_ns=notice.captured_at_ns,
-        published_at_ns=now_ns,
-        width_px=notice.width_px,
-        height_px=notice.height_px,
-        people=posed,
-        left_out=len(notice.people) - len(posed),
-        model=str(model.artifact),
-        stages=(*notice.stages, timing),
-    )
-    service.bus.publish(message, "poses", notice.camera)
-    service.status.count("frames")
-    service.status.count("people", len(posed))
+    left_out = len(notice.people) - len(posed)
+    publish_poses(service, taken, posed, left_out=left_out, model=str(model.artifact), infer_ms=infer_ms)
 
 
 def estimate(
