@@ -91,7 +91,7 @@ def test_few_keypoints_or_boxes_are_no_reason_to_look_at_raw_outputs_only():
     assert "finds 8 boxes" in gone.reasons[0]
     lost = judge_pose(replace(POSES, keypoints=136, decided=99, oks=0.1, shift_median_px=20.0, error=quiet), "int8")
     assert {reason.split(" is ")[0] for reason in lost.reasons} >= {"OKS against the reference", "median keypoint shift"}
-    assert any("only 99 keypoints can be judged, 100 are needed" in reason for reason in lost.reasons)
+    assert judge_pose(replace(POSES, keypoints=136, decided=99, error=quiet), "int8").passed
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
