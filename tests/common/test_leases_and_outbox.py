@@ -54,7 +54,7 @@ def test_a_full_state_store_writes_neither_state_nor_alert(store_kind, tmp_path)
         store = connect_store(part.url)
         leases, outbox = Leases(store, "analytics", "a", ttl_s=30), Outbox(store)
         assert leases.acquire("lobby")
-        store.config_set("maxmemory", "1mb")
+        store.config_set("maxmemory", "1")  # byte: less than any store holds
         with pytest.raises(StoreError, match="full"):
             outbox.commit(leases, "lobby", "state:lobby", b"one", [alert(1)])
         assert outbox.history() == []
