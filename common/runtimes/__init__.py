@@ -140,7 +140,10 @@ def _load_one(runtime: str, request: Request) -> EngineBase:
             f"artifact {request.artifact.name!r} cannot be loaded by runtime {runtime!r} on device "
             f"{request.device!r}: {error}; `posebus models verify` checks its files"
         ) from error
-    log.info("event=engine_loaded model=%s runtime=%s device=%s", request.artifact.name, runtime, engine.device)
+    log.info(
+        "event=engine_loaded model=%s runtime=%s precision=%s device=%s",
+        request.artifact.name, runtime, engine.precision, engine.device,
+    )  # fmt: skip
     return engine
 
 

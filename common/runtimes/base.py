@@ -100,6 +100,9 @@ class EngineBase(ABC):
     def __init__(self, name: str, device: str, request: Request, *, format: str) -> None:
         self.name = name
         self.device = device
+        has_file = format in request.artifact.formats and request.artifact.manifest.file
+        found = file_for(request.artifact, format, precision=request.precision) if has_file else None
+        self.precision: str = found.precision if found else "float32"
         self._model = request.artifact.name
         self._input = input_of(request.artifact, format, request.precision)
         self._size_px = request.size_px
