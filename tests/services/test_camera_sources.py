@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_stopping_ends_a_wait(video: Path) -> None:
 def broken_file(folder: Path, name: str) -> Path:
     path = folder / name
     whole = write_video(folder / "whole.mp4").read_bytes()
-    contents = {"empty.mp4": b"", "cut.mp4": whole[: len(whole) // 2], "noise.mp4": os.urandom(30_000)}
+    contents = {"empty.mp4": b"", "cut.mp4": whole[: len(whole) // 2], "noise.mp4": random.Random(0).randbytes(30_000)}
     contents["text.mp4"] = b"this is no video\n" * 100
     if name in contents:
         path.write_bytes(contents[name])
