@@ -59,3 +59,9 @@ def main() -> None:
             raise
         typer.echo(f"posebus: {error}", err=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("models.") or "--debug" in sys.argv:
+            raise
+        # The service images carry the manifests only.
+        typer.echo(f"posebus: {error.name} is not part of this installation; run the command from a checkout", err=True)
+        sys.exit(2)

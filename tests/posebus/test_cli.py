@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,13 @@ def test_a_password_file_that_cannot_be_read_is_named(posebus: Command, monkeypa
     done = posebus("tail", "--seconds", "1")
     assert done.code == 2
     assert "/no/such/secret" in done.err
+
+
+def test_a_command_whose_package_an_image_lacks_says_where_to_run_it(
+    posebus: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service images have the manifests of `models` and none of its tools."""
+    monkeypatch.setitem(sys.modules, "models.edgetpu.placement", None)
+    done = posebus("models", "check", "--target", "edgetpu", tmp_path / "net.tflite")
+    assert done.code == 2
+    assert "models.edgetpu.placement is not part of this installation; run the command from a checkout" in done.err
