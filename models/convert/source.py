@@ -48,6 +48,7 @@ Loader = Callable[[Path, str | None], Source]
 # `reads(path) -> bool` says so is taken where no kind is given.
 LOADERS: dict[str, str] = {
     "fastpose": "models.fastpose.source",
+    "tinypose": "models.tinypose.source",
     "simplebaseline": "models.fastpose.simplebaseline",
     "onnx": "models.convert.from_onnx",
     "openvino": "models.convert.from_openvino",

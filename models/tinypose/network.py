@@ -160,14 +160,15 @@ class DepthwiseBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(ConvNorm(channels, channels, 3, groups=channels), ConvNorm(channels, channels, 1, act=False))
+        depthwise = ConvNorm(channels, channels, 3, groups=channels)
+        self.layers = nn.Sequential(depthwise, ConvNorm(channels, channels, 1, act=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
 
 class Neck(nn.Module):
-    """Top-down: from the coarsest stride to `finest`, each level a 1 x 1 convolution of the trunk plus the level above, resized.
+    """Top-down: each level is a 1 x 1 convolution of the trunk plus the level above, resized.
 
     Returns the features of every stride, {stride: (B, channels, H / stride, W / stride)}.
     """

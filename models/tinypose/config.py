@@ -1,0 +1,78 @@
+"""The configuration of a training run: a TOML file below `configs/`; unknown keys are errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.tinypose.network import Head, TinyPoseConfig
+from models.training.errors import TrainingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class Set(BaseModel):
+    """A data set of the mix. share: how often it is drawn, against the others. path: of `coco`, a folder below --data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["people", "lsp", "coco"]
+    share: float = Field(1.0, gt=0)
+    path: str = ""
+    leave_out: tuple[str, ...] = ()
+
+
+class RunConfig(BaseModel):
+    """start: `imagenet`, `random`, or the name of the run whose average is gone on from (layers of other shapes start anew).
+
+    frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    width_px: int = Field(gt=0, multiple_of=16)
+    height_px: int = Field(gt=0, multiple_of=16)
+    head: Head = "heatmaps"
+    neck: int = Field(64, gt=0, multiple_of=8)
+    blocks: int = Field(1, gt=0)
+    start: str = "imagenet"
+    frozen: int = Field(5, ge=0)
+    steps: int = Field(gt=0)
+    warmup: int = Field(200, ge=0)
+    batch: int = Field(32, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    trunk_rate: float = Field(0.25, ge=0)
+    weight_decay: float = Field(0.02, ge=0)
+    ema: float = Field(0.998, ge=0, lt=1)
+    evaluate_every: int = Field(500, gt=0)
+    seed: int = 1
+    sets: tuple[Set, ...] = Field(min_length=1)
+
+    @property
+    def network(self) -> TinyPoseConfig:
+        return TinyPoseConfig(self.name, self.width_px, self.height_px, self.head, self.neck, self.blocks)
+
+
+def read_config(name: str) -> RunConfig:
+    """By the name of a file below `configs/`, or by path. Raises TrainingError naming file, key and fix."""
+    path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
+    try:
+        return RunConfig(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        there = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise TrainingError(f"there is no configuration {path}; there are {there}, or give the path of a .toml file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(f"{path}: {key}: {first['msg']} (got {first.get('input')!r})") from error

@@ -1,0 +1,48 @@
+"""The data sets of a configuration, read and split. Validation data is not among them: nothing here can train on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.data.readers.coco import read_coco
+from models.data.readers.lsp import read_lsp
+from models.data.readers.people import read_crops
+from models.data.sample import Report, Sample
+from models.tinypose.batches import Example, examples
+from models.tinypose.config import RunConfig, Set
+from models.training.errors import TrainingError
+
+# Real people, labelled by hand, whom no run trains on: the photos of coco-mini's train half, for choosing between runs.
+DEV = ("data/coco-mini/annotations", "data/coco-mini/train2017")
+
+
+def training_sets(config: RunConfig, kit: Path, data: Path, report: Report) -> list[tuple[float, Sequence[Example]]]:
+    """(share, examples) of each set. kit: the kit's folder; data: what `coco` paths are relative to."""
+    out = []
+    for entry in config.sets:
+        found = examples(_read(entry, kit, data, report))
+        if not found:
+            raise TrainingError(f"set {entry.kind} {entry.path} holds nobody with keypoints; take it out of the configuration")
+        out.append((entry.share, found))
+    return out
+
+
+def _read(entry: Set, kit: Path, data: Path, report: Report) -> list[Sample]:
+    if entry.kind == "people":
+        return read_crops(kit / "people", leave_out=entry.leave_out, report=report)
+    if entry.kind == "lsp":
+        return read_lsp(kit / "data" / "lspet", report=report)
+    folder = data / entry.path
+    found = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
+    if not found:
+        raise TrainingError(f"{folder} holds no COCO annotations (*.json or annotations/*.json); make it or give --data")
+    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    return [sample for path in found for sample in read_coco(path, pictures, source=folder.name, report=report)]
+
+
+def dev_set(kit: Path, report: Report) -> list[Example]:
+    """The people by whom runs are compared; empty where the kit is absent."""
+    annotations = sorted((kit / DEV[0]).glob("*train*.json"))
+    read = (read_coco(path, kit / DEV[1], source="coco-mini", partial=True, report=report) for path in annotations)
+    return examples([sample for samples in read for sample in samples], keypoints=1)
