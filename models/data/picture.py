@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import zipfile
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ class Picture(Protocol):
         """(H, W, 3) uint8 RGB. Raises DataError, naming the file, for what is missing, cut off or no picture."""
         ...
 
+    def fingerprint(self) -> str:
+        """Changes when the pixels do, without reading them where a file's name, size and date tell enough."""
+        ...
+
 
 @dataclass(frozen=True)
 class FilePicture:
@@ -39,6 +44,9 @@ class FilePicture:
 
     def read(self) -> Image:
         return decode(read_file(self.path), str(self.path))
+
+    def fingerprint(self) -> str:
+        return _stated(self.path)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,9 @@ class ZipPicture:
 
     def read(self) -> Image:
         return decode(read_member(self.archive, self.member), f"{self.archive}:{self.member}")
+
+    def fingerprint(self) -> str:
+        return f"{_stated(self.archive)}:{self.member}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +74,17 @@ class MemoryPicture:
 
     def read(self) -> Image:
         return self.pixels
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()
+
+
+def _stated(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); fetch it again, or take its labels out") from error
+    return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def read_file(path: Path) -> bytes:

@@ -114,18 +114,23 @@ def check(sample: Sample, *, decode: bool = True) -> None:
     decode: read the picture too, rather than trust the size that its source or its header states.
     """
     if decode:
-        image = sample.picture.read()
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise DataError(f"{sample.name}: the picture is {image.dtype} of shape {image.shape}; it must be uint8 (H, W, 3)")
-        size = image.shape[1], image.shape[0]
-        if size != sample.picture.size_px:
-            stated = sample.picture.size_px
-            raise DataError(
-                f"{sample.name}: the picture has {size[0]}x{size[1]} pixels, its labels were made for {stated[0]}x{stated[1]}; "
-                "give the original, or labels of this one (a turn in the EXIF data is applied)"
-            )
+        read_picture(sample)
     for index, person in enumerate(sample.people):
         check_person(person, sample.picture.size_px, f"{sample.name}: person {index}")
+
+
+def read_picture(sample: Sample) -> Image:
+    """The picture, (H, W, 3) uint8 RGB; raises DataError unless it is one, of the size that its labels were made for."""
+    image = sample.picture.read()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise DataError(f"{sample.name}: the picture is {image.dtype} of shape {image.shape}; it must be uint8 (H, W, 3)")
+    size, stated = (image.shape[1], image.shape[0]), sample.picture.size_px
+    if size != stated:
+        raise DataError(
+            f"{sample.name}: the picture has {size[0]}x{size[1]} pixels, its labels were made for {stated[0]}x{stated[1]}; "
+            "give the original, or labels of this one (a turn in the EXIF data is applied)"
+        )
+    return image
 
 
 def check_person(person: Person, size_px: tuple[int, int], what: str) -> None:

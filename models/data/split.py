@@ -30,7 +30,7 @@ DEV_GROUPS = (
     "laifiilhem/fall-detection-yolov5-tensorrt-jetson/rgb",  # living rooms seen from a low camera: 49 crops
     "adiandrianto/YOLOv8-clinical-trial-subject-counter/2-",  # one of the clips of a clinic: 44 crops
 )
-# Photos of lspet from this number on (127 of 2,125): neighbours in number are often of one event, so a block, not a draw.
+# Photos of lspet from this number on (129 of 2,125): neighbours in number are often of one event, so a block, not a draw.
 DEV_LSPET_FROM = 2350
 
 
