@@ -60,7 +60,7 @@ def crop_sample(
     """
     keypoints = np.zeros((17, 3), np.float32) if person.keypoints is None else person.keypoints.copy()
     to_crop = _affine(person.box_xyxy_px, keypoints, size_px, how, rng)
-    fill = int(rng.choice([0, 0, 114, rng.integers(256)])) if how.flip else 0
+    fill = int(rng.choice(np.array([0, 0, 114, rng.integers(256)]))) if how.flip else 0
     # An affine for pixel centres is one for continuous coordinates between two shifts by half a pixel.
     centres = to_crop.copy()
     centres[:, 2] += to_crop[:, :2] @ (0.5, 0.5) - 0.5
@@ -76,9 +76,14 @@ def crop_sample(
     return np.ascontiguousarray(spoil(crop, how, rng)), keypoints
 
 
+def _pixels(result: Any) -> Image:
+    """OpenCV's result, with the type that it has."""
+    return np.asarray(result, np.uint8)
+
+
 def _smooth(image: Image, to_crop: NDArray[np.float64]) -> Image:
     sigma = 0.4 / float(np.linalg.norm(to_crop[:, 0]))
-    return cv2.GaussianBlur(image, (0, 0), sigma)  # type: ignore[return-value]
+    return _pixels(cv2.GaussianBlur(image, (0, 0), sigma))
 
 
 def _affine(
@@ -117,7 +122,10 @@ def _half(box: Floats, keypoints: Floats, rng: Random) -> Floats:
 
 def spoil(crop: Image, how: Augmentation, rng: Random) -> Image:
     """What cameras, nights and networks do to a picture; the geometry stays. crop: (H, W, 3) uint8 RGB."""
-    chance = lambda share: share > 0 and rng.random() < share  # noqa: E731
+
+    def chance(share: float) -> bool:
+        return share > 0 and rng.random() < share
+
     if chance(how.hide):
         crop = _hide(crop, rng)
     if chance(how.small):
@@ -135,36 +143,36 @@ def spoil(crop: Image, how: Augmentation, rng: Random) -> Image:
         crop = _clip(crop + rng.normal(0, rng.uniform(3, 18), crop.shape).astype(np.float32))
     if chance(how.jpeg):
         kept = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 70))])[1]
-        crop = cv2.imdecode(kept, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+        crop = _pixels(cv2.imdecode(kept, cv2.IMREAD_COLOR))
     return crop
 
 
 def _clip(pixels: Any) -> Image:
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return _pixels(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def _table(crop: Image, gamma: float, gain: float) -> Image:
-    return cv2.LUT(crop, _clip(255 * gain * (np.arange(256) / 255) ** gamma))  # type: ignore[return-value]
+    return _pixels(cv2.LUT(crop, _clip(255 * gain * (np.arange(256) / 255) ** gamma)))
 
 
 def _small(crop: Image, rng: Random) -> Image:
     height, width = crop.shape[:2]
     share = rng.uniform(0.25, 0.7)
     less = cv2.resize(crop, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(less, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return _pixels(cv2.resize(less, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _blur(crop: Image, rng: Random) -> Image:
     """Out of focus, or moving along a line while the shutter is open."""
     if rng.random() < 0.5:
-        return cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 2.2))  # type: ignore[return-value]
+        return _pixels(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 2.2)))
     length = int(rng.integers(3, 10))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)
     reach = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
     start, end = ((length - 1) / 2 - reach).round().astype(int), ((length - 1) / 2 + reach).round().astype(int)
     cv2.line(kernel, start.tolist(), end.tolist(), 1.0)
-    return cv2.filter2D(crop, -1, kernel / kernel.sum())  # type: ignore[return-value]
+    return _pixels(cv2.filter2D(crop, -1, kernel / kernel.sum()))
 
 
 def _hide(crop: Image, rng: Random) -> Image:

@@ -19,7 +19,7 @@ DEV = ("data/coco-mini/annotations", "data/coco-mini/train2017")
 
 def training_sets(config: RunConfig, kit: Path, data: Path, report: Report) -> list[tuple[float, Sequence[Example]]]:
     """(share, examples) of each set. kit: the kit's folder; data: what `coco` paths are relative to."""
-    out = []
+    out: list[tuple[float, Sequence[Example]]] = []
     for entry in config.sets:
         found = examples(_read(entry, kit, data, report))
         if not found:

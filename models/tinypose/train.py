@@ -128,7 +128,7 @@ def groups(network: TinyPose, config: RunConfig) -> list[dict[str, Any]]:
     return [group for group in out if group["params"]]
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(network: TinyPose, config: RunConfig, crops: Any) -> Any:
     """(B, H, W, 3) uint8 RGB -> keypoints (B, 17, 3) in crop pixels, through the decoder that the services use."""
     device = next(network.parameters()).device

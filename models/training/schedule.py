@@ -28,7 +28,7 @@ class Ema:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay, self.step = decay, 0
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def update(self, network: nn.Module) -> None:
         self.step += 1
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
