@@ -1,0 +1,214 @@
+"""How good are pose networks, given each person's true box? No flip test; all as the pose service runs them.
+
+    python -m models.tinypose.evaluate [--models tinypose-s models/tinypose/runs/x/artifact ...] [--json FILE] [--threads 2]
+    python -m models.tinypose.evaluate --coco DIR [--split val2017]
+
+Default data: the kit's coco-mini val2017 (never trained on) and val.zip of LSP-extended (extreme poses, PCK@0.2). Default
+models: ours and the kit's. AP~ is the mean share of people whose OKS is at least .50:.05:.95, over people with a labelled
+keypoint, by the annotation's area; AP is COCO's, with the mean keypoint score as the person's. Needs no PyTorch.
+JSON: {model: {ap_tilde, oks, ap, n, ms, ...}}; `ms` is the engine's time for one person, `ms_person` with crop and decoding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from common.geometry import Floats
+from models.evaluation import command, official
+from models.evaluation.bootstrap import bootstrap
+from models.evaluation.coco import DataError, People, Picture, read_coco
+from models.evaluation.coco_ap import Found, average_precision, match_keypoints
+from models.evaluation.lsp import pck, pck_counts, read_lsp, torso_px
+from models.evaluation.oks import Values
+from models.evaluation.postures import POSTURES
+from models.evaluation.scores import Scores, known, score_keypoints
+from models.evaluation.timing import TimedEngine, Times, measure_times
+from models.evaluation.variants import Variant, chosen
+from services.pose.estimate import PoseEstimator
+
+OURS = ("tinypose-s", "tinypose-m")
+KIT = ("movenet-lightning", "pp-tinypose-128x96", "pp-tinypose-256x192", "movenet-multipose")
+TIMED_PEOPLE = 60
+
+
+def labelled_only(picture: Picture) -> Floats:
+    """(n, 4) boxes of the people who count."""
+    return picture.boxes[picture.labelled]
+
+
+def estimate_all(estimator: PoseEstimator, pictures: Sequence[Picture]) -> list[Found]:
+    """Keypoints of everybody who counts, a batch for each picture; a person's score is the mean of their keypoints'."""
+    found = []
+    for picture in pictures:
+        boxes = labelled_only(picture)
+        keypoints = estimator.estimate(picture.read(), boxes) if len(boxes) else np.empty((0, 17, 3), np.float32)
+        found.append(Found(keypoints, keypoints[:, :, 2].mean(axis=1)))
+    return found
+
+
+def score(found: Sequence[Found], pictures: Sequence[Picture], seed: int) -> Scores:
+    """OKS of everybody who counts and what follows from it."""
+    postures = [p for picture in pictures for p, counts in zip(picture.postures, picture.labelled, strict=True) if counts]
+    return score_keypoints(
+        np.concatenate([each.values for each in found]),
+        np.concatenate([picture.keypoints[picture.labelled] for picture in pictures]),
+        np.concatenate([picture.areas[picture.labelled] for picture in pictures]), postures, seed=seed,
+    )  # fmt: skip
+
+
+def coco_ap(found: Sequence[Found], pictures: Sequence[Picture]) -> dict[str, Any]:
+    """AP of keypoints: the official code's as `ap`, null where it is not installed; `ap_own` is ours and the same."""
+    judged = official.official_ap("keypoints", pictures, found)
+    own = average_precision([
+        match_keypoints(each.values, each.scores, picture.keypoints, picture.areas, picture.boxes, picture.crowd)
+        for each, picture in zip(found, pictures, strict=True)
+    ])  # fmt: skip
+    if judged is None:
+        return {"ap": None, "ap_own": known(float(own.mean())), "ap_by": None}
+    named = {"ap": "ap", "ap50": "ap50", "ap75": "ap75", "medium": "ap_medium", "large": "ap_large"}
+    row: dict[str, Any] = {name: known(judged[stat]) for stat, name in named.items()}
+    return {**row, "ap_own": known(float(own.mean())), "ap_by": f"pycocotools {official.version()}"}
+
+
+def time_people(estimator: PoseEstimator, engine: TimedEngine, pictures: Sequence[Picture]) -> Times:
+    """One person at a time, the first TIMED_PEOPLE."""
+
+    def calls() -> Iterator[Callable[[], Any]]:
+        left = TIMED_PEOPLE
+        for picture in pictures:
+            boxes = labelled_only(picture)[:left]
+            left -= len(boxes)
+            image = picture.read() if len(boxes) else None
+            for i in range(len(boxes)):
+                assert image is not None
+                yield partial(estimator.estimate, image, boxes[i : i + 1])
+
+    return measure_times(engine, calls())
+
+
+def evaluate(variant: Variant, people: People, lsp: People | None, *, threads: int, seed: int) -> tuple[dict[str, Any], Values]:
+    """One row: the numbers of one file of a network, and the OKS of each person. Raises ModelError, DataError."""
+    engine = TimedEngine(variant.load("pose", threads))
+    try:
+        estimator = PoseEstimator(engine, variant.artifact)
+        found = estimate_all(estimator, people.pictures)
+        scores = score(found, people.pictures, seed)
+        times = time_people(estimator, engine, people.pictures)
+        row: dict[str, Any] = {
+            **scores.people.as_json(), **coco_ap(found, people.pictures),
+            "ms": known(times.engine_ms, 2), "ms_person": known(times.whole_ms, 2), "n_timed": times.n,
+            "by_posture": {name: group.as_json() for name, group in scores.by_posture.items()},
+            "by_size": {name: group.as_json() for name, group in scores.by_size.items()},
+            "data": people.name, "format": variant.format, "precision": variant.precision, "runtime": variant.runtime,
+            "threads": threads, "load_average": command.load_average(),
+        }  # fmt: skip
+        if lsp is not None:
+            row["lsp"] = _lsp(estimator, lsp, seed)
+        return row, scores.values
+    finally:
+        engine.close()
+
+
+def _lsp(estimator: PoseEstimator, lsp: People, seed: int) -> dict[str, Any]:
+    """PCK@0.2 of all and by posture; n counts people whose torso is labelled."""
+    found = np.concatenate([each.values for each in estimate_all(estimator, lsp.pictures)])
+    truth = np.concatenate([picture.keypoints for picture in lsp.pictures])
+    counts = pck_counts(found, truth, torso_px(truth))
+    words = np.array([word for picture in lsp.pictures for word in picture.postures])
+    counts, words = counts[counts[:, 1] > 0], words[counts[:, 1] > 0]
+    by_posture = {
+        word: {"pck": known(pck(counts[words == word])), "n": int((words == word).sum())} for word in POSTURES if word in words
+    }
+    return {
+        "pck": known(pck(counts)), "pck_95": [known(end) for end in bootstrap(counts, pck, seed)], "n": len(counts),
+        "by_posture": by_posture, "data": f"{lsp.name}, PCK@0.2 of the torso",
+    }  # fmt: skip
+
+
+def compare_precisions(rows: command.Rows, values: dict[str, Values], variants: Sequence[Variant], seed: int) -> None:
+    """Add to each further file what it loses to the artifact's default, on the same people: `oks_lost`, `ap_tilde_lost`."""
+    default: Variant | None = None
+    for variant in variants:
+        if default is None or variant.artifact.folder != default.artifact.folder:
+            default = variant
+        elif variant.key in values and default.key in values:
+            counts = ~np.isnan(values[default.key])
+            lost = (values[default.key] - values[variant.key])[counts]
+            rows[variant.key]["oks_lost"] = known(float(lost.mean()))
+            rows[variant.key]["oks_lost_95"] = [known(end) for end in bootstrap(lost, lambda x: float(np.mean(x)), seed)]
+            rows[variant.key]["ap_tilde_lost"] = known(rows[default.key]["ap_tilde"] - rows[variant.key]["ap_tilde"])
+
+
+def show(rows: command.Rows) -> None:
+    """The rows as tables."""
+    number, interval = command.number, command.interval
+    print("\n" + command.table(
+        ("model", "file", "AP~", "95 %", "OKS", "95 %", "AP", "n", "ms", "ms/person", "PCK@.2", "OKS lost"),
+        [
+            (name, f"{row['format']} {row['precision']}", number(row["ap_tilde"]), interval(row["ap_tilde_95"]),
+             number(row["oks"]), interval(row["oks_95"]), number(row["ap"]), str(row["n"]), number(row["ms"], 1),
+             number(row["ms_person"], 1), number(row["lsp"]["pck"]) if "lsp" in row else "-", number(row.get("oks_lost")))
+            for name, row in rows.items()
+        ],
+    ))  # fmt: skip
+    for key, title in (("by_posture", "posture"), ("by_size", "size")):
+        groups = list(dict.fromkeys(name for row in rows.values() for name, each in row[key].items() if each["n"]))
+        if groups:
+            print("\n" + command.table(
+                (f"AP~ (OKS) by {title}", *(f"{name}, n={next(iter(rows.values()))[key][name]['n']}" for name in groups)),
+                [(name, *(_cell(row[key][group]) for group in groups)) for name, row in rows.items()],
+            ))  # fmt: skip
+
+
+def _cell(group: dict[str, Any]) -> str:
+    return f"{command.number(group['ap_tilde'], 2)} ({command.number(group['oks'], 2)})"
+
+
+def read_data(arguments: argparse.Namespace) -> tuple[People, People | None]:
+    """The data set in COCO layout, and LSP where the kit's data are asked for. Raises DataError."""
+    lsp = None
+    if arguments.coco is not None:
+        people = read_coco(arguments.coco, split=arguments.split)
+    else:
+        people = read_coco(command.kit_folder(arguments, "coco-mini"), split="val2017", name="coco-mini val2017")
+        if not arguments.no_lsp:
+            folder = command.kit_folder(arguments, "lspet")
+            lsp = read_lsp(folder / "val.zip", folder / "labels.npz")
+    command.say_data(people, people.labelled, "people with a labelled keypoint")
+    if people.labelled == 0:
+        raise DataError(f"{people.name}: nobody has a labelled keypoint; needs annotations as COCO's person_keypoints_*.json")
+    if lsp is not None:
+        command.say_data(lsp, lsp.labelled, "people")
+    return people, lsp
+
+
+def work(arguments: argparse.Namespace) -> command.Rows:
+    """Evaluate all that the arguments ask for, and print it."""
+    variants, left_out = chosen(arguments.models, OURS + KIT, "pose", arguments.precision)
+    people, lsp = read_data(arguments)
+    rows: command.Rows = {}
+    values: dict[str, Values] = {}
+    for variant in variants:
+        command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
+        rows[variant.key], values[variant.key] = evaluate(variant, people, lsp, threads=arguments.threads, seed=arguments.seed)
+    compare_precisions(rows, values, variants, arguments.seed)
+    show(rows)
+    for line in [*left_out, *([] if official.version() else [official.MISSING])]:
+        print(line)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.options(__doc__, kind="poses")
+    parser.add_argument("--no-lsp", action="store_true", help="leave LSP-extended out: a minute less")
+    return command.run(work, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
