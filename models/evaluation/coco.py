@@ -58,6 +58,7 @@ class People:
     name: str
     pictures: tuple[Picture, ...]
     missing: tuple[str, ...] = ()
+    missing_people: int = 0  # in those
     without_area: int = 0  # people whose area is AREA_OF_BOX of their box
 
     @property
@@ -78,19 +79,22 @@ def read_coco(folder: Path, *, split: str = "", name: str = "") -> People:
     sources = _annotation_files(folder, split)
     index = _Pictures(folder)
     pictures: dict[str, Picture] = {}
-    missing: dict[str, None] = {}
+    missing: dict[str, int] = {}  # file name -> people in it
     without_area = 0
     for path, data in sources:
         people = _people_by_image(path, data)
+        earlier = {*pictures, *missing}
         for image in data["images"]:
             file_name = str(image["file_name"])
-            if file_name in pictures or file_name in missing:
+            if file_name in earlier:
                 continue
+            if file_name in pictures or file_name in missing:
+                raise DataError(f"{path}: two pictures have the file_name {file_name!r}; give each its own")
+            annotations = people[image["id"]]
             place = index.find(file_name, path)
             if place is None:
-                missing[file_name] = None
+                missing[file_name] = len(annotations)
                 continue
-            annotations = people[image["id"]]
             without_area += sum(not _area(a)[1] for a in annotations)
             pictures[file_name] = _picture(place, file_name, image, annotations)
     if not pictures:
@@ -98,7 +102,7 @@ def read_coco(folder: Path, *, split: str = "", name: str = "") -> People:
             f"{folder}: none of the {len(missing)} pictures that the annotations name is below that folder "
             f"({', '.join(list(missing)[:3])}); put them there, in images/ or anywhere"
         )
-    return People(name or folder.name, tuple(pictures.values()), tuple(missing), without_area)
+    return People(name or folder.name, tuple(pictures.values()), tuple(missing), sum(missing.values()), without_area)
 
 
 def _annotation_files(folder: Path, split: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -116,7 +120,7 @@ def _annotation_files(folder: Path, split: str) -> list[tuple[Path, dict[str, An
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
     for key, needed in (("images", ("id", "file_name")), ("annotations", ("image_id",))):
         rows = data.get(key) if isinstance(data, dict) else None
@@ -126,6 +130,8 @@ def _read(path: Path) -> dict[str, Any]:
             lacks = [name for name in needed if not isinstance(row, dict) or name not in row]
             if lacks:
                 raise DataError(f"{path}: {key}[{number}] has no {' and no '.join(lacks)}")
+            if not isinstance(row[needed[0]], int | str):
+                raise DataError(f"{path}: {key}[{number}]: {needed[0]} is {row[needed[0]]!r}; needs a number or a word")
     found: dict[str, Any] = data
     return found
 
@@ -133,7 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _people_by_image(path: Path, data: dict[str, Any]) -> dict[Any, list[dict[str, Any]]]:
     """Image id -> annotations of people, checked."""
     categories = data.get("categories") or []
-    person = {c["id"] for c in categories if isinstance(c, dict) and str(c.get("name", "")).lower() == "person"}
+    person = [c.get("id") for c in categories if isinstance(c, dict) and str(c.get("name", "")).lower() == "person"]
     if categories and not person:
         names = ", ".join(str(c.get("name")) for c in categories[:5] if isinstance(c, dict))
         raise DataError(f"{path}: no category is called person, but {names}")
@@ -184,16 +190,20 @@ def _picture(path: Path, name: str, image: dict[str, Any], annotations: list[dic
     keypoints = np.array([a.get("keypoints") or nothing for a in annotations], np.float32).reshape(-1, NUM_KEYPOINTS, 3)
     keypoints[:, :, :2] += np.where(keypoints[:, :, 2:] > 0, np.float32(HALF_PIXEL), np.float32(0))
     derived = postures_of(keypoints)
-    size = image.get("width"), image.get("height")
     return Picture(
         name=name,
-        read=partial(read_picture, path, (int(size[0]), int(size[1])) if size[0] and size[1] else None),
+        read=partial(read_picture, path, _size(image)),
         boxes=boxes,
         areas=np.array([_area(a)[0] for a in annotations], np.float32),
         crowd=np.array([bool(a.get("iscrowd")) or bool(a.get("ignore")) for a in annotations], np.bool_),
         keypoints=keypoints,
         postures=tuple(str(a.get("posture") or rule).lower() for a, rule in zip(annotations, derived, strict=True)),
     )
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def read_picture(path: Path, size_px: tuple[int, int] | None = None) -> Image:
