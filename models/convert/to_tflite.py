@@ -14,6 +14,7 @@ from models.convert.source import ConversionError, Source
 from models.convert.tflite_io import Integers, set_io
 
 INPUT = "image"
+CHANNELS_LAST = ("heatmap", "rtmdet")  # decoders, by the start of their names, that read maps in either layout
 EQUALISED_ON = 32  # pictures: largest magnitudes of channels are robust to which
 
 
@@ -23,8 +24,8 @@ def float_graph(
     """The network as TFLite, float32 pixels (1, H, W, 3) in, all else float32: what the three files below are made of.
 
     Rewritten exactly for the target first; returns also what was rewritten, a line each. With pictures, (H, W, 3) uint8 as the
-    network sees them, its channels are equalised on them, which changes nothing but what quantisation will cost. Heatmaps
-    come channels last, which their decoders read as well: the converter works so throughout, and no transposes remain.
+    network sees them, its channels are equalised on them, which changes nothing but what quantisation will cost. Maps
+    come channels last where their decoder reads both: the converter works so throughout, and no transposes remain.
     """
     with quiet(f"{source.name}: export to TFLite"):
         import litert_torch
@@ -40,7 +41,7 @@ def float_graph(
             count = _equalise(source, module, pictures[:: max(1, len(pictures) // EQUALISED_ON)])
             lines += [f"{count} channels equalised on the calibration pictures"] if count else []
             module = fold_input(module, source.mean, source.std)
-            channels_last = source.decoder.startswith("heatmaps")
+            channels_last = source.decoder.startswith(CHANNELS_LAST)
             network = Pixels(source, module, normalise=False, channels_last=channels_last).eval()
             content = bytes(litert_torch.convert(network, (pixels,)).model_content())
     return content, tuple(lines)
