@@ -49,7 +49,7 @@ class RunConfig(BaseModel):
     steps: int = Field(gt=0)
     warmup: int = Field(200, ge=0)
     batch: int = Field(32, gt=0)
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
     trunk_rate: float = Field(0.25, ge=0)
     weight_decay: float = Field(0.02, ge=0)
     ema: float = Field(0.998, ge=0, lt=1)

@@ -257,6 +257,32 @@ class TinyPose(nn.Module):
         return self.head(self.neck(self.trunk(x)))  # type: ignore[no-any-return]
 
 
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def settle(network: nn.Module, new: nn.Module, x: Tensor, *, spread: dict[nn.Module, float] | None = None) -> None:
+    """Give the layers of `new`, which are untrained, outputs of mean 0 and deviation 1 (or `spread`) for a batch `x`.
+
+    What batch norm would do in its first step, done once, so that training can go without it (Salimans and Kingma, NeurIPS
+    2016, section 3). Without it the sums of the neck start beyond 6, where ReLU6 is flat, and nothing is learned.
+    """
+    hooks = []
+    for layer in layers(new):
+
+        def hook(this: ConvNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            act, this.act = this.act, False
+            raw = ConvNorm.forward(this, inputs[0])
+            deviation, mean = torch.std_mean(raw, dim=(0, 2, 3))
+            factor = (spread or {}).get(this, 1.0) / deviation.clamp(min=1e-4)
+            this.scale *= factor
+            this.bias.copy_((this.bias - mean) * factor)
+            this.act = act
+            return ConvNorm.forward(this, inputs[0])
+
+        hooks.append(layer.register_forward_hook(hook))
+    network(x)
+    for handle in hooks:
+        handle.remove()
+
+
 def deploy(module: nn.Module) -> nn.Module:
     """Replaces, in place, each ConvNorm by plain layers that compute the same; returns the module, in eval mode."""
     for name, child in list(module.named_children()):

@@ -23,7 +23,7 @@ from models.tinypose.augment import Augmentation
 from models.tinypose.batches import Example, Mix, to_input, upright
 from models.tinypose.config import RunConfig, read_config
 from models.tinypose.imagenet import load_imagenet
-from models.tinypose.network import TinyPose
+from models.tinypose.network import DepthwiseBlock, TinyPose, layers, settle
 from models.tinypose.sets import dev_set, training_sets
 from models.tinypose.targets import LOSSES
 from models.training.checkpoints import load, save
@@ -53,7 +53,10 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
     print(*(f"{entry.kind} {entry.path}: {len(found)} people" for entry, (_, found) in zip(config.sets, mix.sets, strict=True)))
     print(f"development: {len(dev)} people\n{report}")
 
-    network = new_network(config, work).to(device=device, memory_format=torch.channels_last).train()
+    network = new_network(config, work).to(memory_format=torch.channels_last).train()
+    if config.start in ("imagenet", "random"):
+        settle_new(network, to_input(mix.batch(-1 % 2**32, 64)[1]))
+    network = network.to(device)
     average = Ema(network, config.ema)
     optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99))
     settings = config.model_dump(mode="json")
@@ -115,6 +118,14 @@ def new_network(config: RunConfig, work: Path) -> TinyPose:
         print(f"start: {len(fits)} of {len(mine)} tensors of {config.start}")
         network.load_state_dict(mine | fits)
     return network
+
+
+def settle_new(network: TinyPose, x: torch.Tensor) -> None:
+    """Residual branches start small, and the head near 0, where most of a heatmap is to stay."""
+    spread: dict[nn.Module, float] = {block.layers[-1]: 0.3 for block in network.neck.modules() if isinstance(block, DepthwiseBlock)}
+    spread |= dict.fromkeys(layers(network.head), 0.05)
+    new = nn.ModuleList([network.neck, network.head])
+    settle(network, new, x, spread=spread)
 
 
 def groups(network: TinyPose, config: RunConfig) -> list[dict[str, Any]]:
