@@ -49,6 +49,7 @@ Loader = Callable[[Path, str | None], Source]
 LOADERS: dict[str, str] = {
     "fastpose": "models.fastpose.source",
     "tinypose": "models.tinypose.source",
+    "tinydet": "models.tinydet.source",
     "simplebaseline": "models.fastpose.simplebaseline",
     "onnx": "models.convert.from_onnx",
     "openvino": "models.convert.from_openvino",

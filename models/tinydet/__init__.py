@@ -1,0 +1,1 @@
+"""tinydet: our one-class, anchor-free person detector for edge devices."""
