@@ -60,7 +60,7 @@ def pack(samples: Sequence[Sample], long_side_px: int, *, cache: Path = CACHE) -
     """Samples with pictures whose longer side is at most `long_side_px`; smaller ones stay as they are.
 
     Made at the first call, taken from the folder `cache` at the next ones with the same pictures and size. Several processes
-    may ask at once: one packs, the others wait. What a killed process left is removed and made again; a pack appears in one step.
+    may ask at once: one packs, the others wait. What a killed process left is removed and made again.
     Raises DataError, naming the file, for a picture that cannot be read or is not of the size that its labels are for, where
     the disk is full, and for a pack that was cut off afterwards.
     """
