@@ -60,7 +60,7 @@ def say_data(people: People, counted: int, what: str) -> None:
     print(f"{people.name}: {counted} {what} in {len(people.pictures)} pictures")
     if people.missing:
         shown = ", ".join(people.missing[:5]) + (" ..." if len(people.missing) > 5 else "")
-        print(f"  {len(people.missing)} pictures that the annotations name are not there, left out with {people.missing_people} people: {shown}")
+        print(f"  {len(people.missing)} annotated pictures, {people.missing_people} people, are not there, left out: {shown}")
     if people.without_area:
         print(f"  {people.without_area} people have no area; 0.53 of their box is taken")
 

@@ -53,7 +53,7 @@ def recall_on_floor(detector: PersonDetector, data: Path) -> Floor:
     try:
         from benchmarks._lying_clips import FALLS, frames
     except ImportError as error:
-        raise DataError("benchmarks/, with the hand-read boxes of the fall clips, is missing: run this in a checkout") from error
+        raise DataError("benchmarks/, with the boxes of the fall clips, is missing: run this in a checkout") from error
     counts = np.zeros((3, len(FALLS), 2))
     for number, (name, fall) in enumerate(FALLS.items()):
         if not (data / name).is_file():

@@ -73,9 +73,9 @@ def recall_by_posture(found: Sequence[Found], people: People, settings: Detector
     seen: dict[str, list[bool]] = {}
     for each, picture in zip(found, people.pictures, strict=True):
         boxes = each.values[each.scores >= settings.score_min][: settings.max_people]  # best first
-        hits = (iou_matrix(picture.boxes, boxes) >= OVERLAP).any(axis=1)
+        best = iou_matrix(picture.boxes, boxes).max(axis=1, initial=0.0)
         for i in np.flatnonzero(~picture.crowd).tolist():
-            seen.setdefault(picture.postures[i], []).append(bool(hits[i]))
+            seen.setdefault(picture.postures[i], []).append(bool(best[i] >= OVERLAP))
     return {name: {"recall": known(float(np.mean(hits))), "n": len(hits)} for name, hits in sorted(seen.items())}
 
 
@@ -168,6 +168,10 @@ def work(arguments: argparse.Namespace) -> command.Rows:
     for variant in variants:
         command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
         rows[variant.key] = evaluate(variant, sets, arguments)
+    for variant in variants[1:]:
+        default = next(each for each in variants if each.artifact.folder == variant.artifact.folder)
+        if variant is not default:
+            rows[variant.key]["ap50_lost"] = known((rows[default.key]["ap50"] or 0.0) - (rows[variant.key]["ap50"] or 0.0))
     show(rows)
     for line in left_out:
         print(line)

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.geometry import Floats
 from models.evaluation import command, official
@@ -26,7 +27,6 @@ from models.evaluation.coco import DataError, People, Picture, read_coco
 from models.evaluation.coco_ap import Found, average_precision, match_keypoints
 from models.evaluation.lsp import pck, pck_counts, read_lsp, torso_px
 from models.evaluation.oks import Values
-from models.evaluation.postures import POSTURES
 from models.evaluation.scores import Scores, known, score_keypoints
 from models.evaluation.timing import TimedEngine, Times, measure_times
 from models.evaluation.variants import Variant, chosen
@@ -116,18 +116,23 @@ def evaluate(variant: Variant, people: People, lsp: People | None, *, threads: i
 
 
 def _lsp(estimator: PoseEstimator, lsp: People, seed: int) -> dict[str, Any]:
-    """PCK@0.2 of all and by posture; n counts people whose torso is labelled."""
-    found = np.concatenate([each.values for each in estimate_all(estimator, lsp.pictures)])
-    truth = np.concatenate([picture.keypoints for picture in lsp.pictures])
-    counts = pck_counts(found, truth, torso_px(truth))
-    words = np.array([word for picture in lsp.pictures for word in picture.postures])
-    counts, words = counts[counts[:, 1] > 0], words[counts[:, 1] > 0]
-    by_posture = {
-        word: {"pck": known(pck(counts[words == word])), "n": int((words == word).sum())} for word in POSTURES if word in words
-    }
+    """PCK@0.2 of all and by posture; n counts people whose torso is labelled. AP~ beside it, to compare postures."""
+    found = estimate_all(estimator, lsp.pictures)
+    truth = np.concatenate([picture.keypoints[picture.labelled] for picture in lsp.pictures])
+    words = np.array([word for picture in lsp.pictures if picture.labelled[0] for word in picture.postures])
+    counts = pck_counts(np.concatenate([each.values for each in found]), truth, torso_px(truth))
+
+    def summary(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        some = counts[chosen & (counts[:, 1] > 0)]
+        return {"pck": known(pck(some)), "pck_95": [known(end) for end in bootstrap(some, pck, seed)], "n": len(some)}
+
+    scores = score(found, lsp.pictures, seed)
     return {
-        "pck": known(pck(counts)), "pck_95": [known(end) for end in bootstrap(counts, pck, seed)], "n": len(counts),
-        "by_posture": by_posture, "data": f"{lsp.name}, PCK@0.2 of the torso",
+        **summary(np.ones(len(counts), np.bool_)), "ap_tilde": known(scores.people.ap_tilde),
+        "by_posture": {
+            word: {**summary(words == word), "ap_tilde": known(each.ap_tilde)} for word, each in scores.by_posture.items()
+        },
+        "data": f"{lsp.name}, PCK@0.2 of the torso",
     }  # fmt: skip
 
 
@@ -164,6 +169,18 @@ def show(rows: command.Rows) -> None:
                 (f"AP~ (OKS) by {title}", *(f"{name}, n={next(iter(rows.values()))[key][name]['n']}" for name in groups)),
                 [(name, *(_cell(row[key][group]) for group in groups)) for name, row in rows.items()],
             ))  # fmt: skip
+
+
+    if any("lsp" in row for row in rows.values()):
+        words = next(iter(rows.values()))["lsp"]["by_posture"]
+        print("\n" + command.table(
+            ("LSP: PCK@.2 (AP~)", *(f"{word}, n={each['n']}" for word, each in words.items())),
+            [
+                (name, *(f"{number(row['lsp']['by_posture'][word]['pck'], 2)} "
+                         f"({number(row['lsp']['by_posture'][word]['ap_tilde'], 2)})" for word in words))
+                for name, row in rows.items()
+            ],
+        ))  # fmt: skip
 
 
 def _cell(group: dict[str, Any]) -> str:
