@@ -7,10 +7,10 @@ lowest frequencies of its cosine transform, one bit each: above the median or no
 brightness; mirrored copies are looked for too. Each picture is hashed as a whole and at each of its people, so a crop is found
 in the photo that it was cut from.
 
-Found in the kit: no picture of the training and development data is one of coco-mini val2017 or lspet `val`. Of all 8,585 x 1,079
-pairs the nearest differs in 74 bits: two gymnasts in the same leap; the next, at 80, have nothing in common (seen by eye, as all up
-to 84). Development data has 2 copies in lspet, which `split.py` leaves out, and scenes of the cameras of its crops, since a scene
-does not name its camera: crops judge poses, and no pose network learns from scenes.
+Found in the kit: no picture of the training and development data is one of coco-mini val2017 or lspet `val`. Of all 8,585 x
+1,079 pairs the nearest differs in 74 bits: two gymnasts in the same leap; the next, at 80, have nothing in common (seen by
+eye, as all up to 84). Development data has 2 copies in lspet, which `split.py` leaves out, and scenes of the cameras of its
+crops, since a scene does not name its camera: crops judge poses, and no pose network learns from scenes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from models.data.split import all_of, dev_sets, kit_folder, train_sets, val_sets
 
 import cv2  # isort: skip
 
-# 16 x 16 frequencies rather than the usual 8 x 8, by which the nearest of ten million unrelated pairs are as near as copies are.
+# 16 x 16 frequencies rather than the usual 8 x 8, by which the nearest of ten million unrelated pairs are as near as copies
+# are.
 LOW = 16
 BITS = LOW * LOW - 1  # the mean brightness is left out
 _SIDE = 4 * LOW
 _ROWS = 2048  # compared at once: 40 MB of distances to 2,500 views
 _PADDING = 1.4  # of the kit's crops
 MIN_CROP_PX = 48  # a smaller person is too blurred to be told from another
-# Of 200 photos of the kit, copies (half the size, JPEG quality 20, stretched, darker, cut up to 2 % differently) differ in at most 60
-# bits. Of its training data, every pair up to 70 shows one scene, most of them one camera a moment later; of unrelated photos none
-# is below 74.
+# Of 200 photos of the kit, copies (half the size, JPEG quality 20, stretched, darker, cut up to 2 % differently) differ in at
+# most 60 bits. Of its training data, every pair up to 70 shows one scene, most of them one camera a moment later; of
+# unrelated photos none is below 74.
 MAX_BITS = 72
 
 Bits = NDArray[np.bool_]
@@ -153,7 +154,8 @@ def main() -> None:
     for leak in found:
         how = ", mirrored" if leak.mirrored else ""
         print(f"{leak.bits:3} bits{how}: {leak.train.source} {leak.train.name} is {leak.test.source} {leak.test.name}")
-    print(f"{len(found)} pairs of {len(train)} training and {len(test)} {args.against} pictures are within {args.max_bits} bits")
+    pictures = f"{len(train)} training and {len(test)} {args.against} pictures"
+    print(f"{len(found)} pairs of {pictures} are within {args.max_bits} bits")
     if args.sheet and found:
         cv2.imwrite(str(args.sheet), cv2.cvtColor(sheet(found[:60]), cv2.COLOR_RGB2BGR))
 
