@@ -169,8 +169,10 @@ def has_quantisers(trt: Any, network: Any) -> bool:
 
 
 def _has_halves(trt: Any, network: Any) -> bool:
+    """Does anything compute in float16? Weights that are only stored so, and cast when they are read, do not."""
     layers = (network.get_layer(i) for i in range(network.num_layers))
-    return any(layer.get_output(k).dtype == trt.DataType.HALF for layer in layers for k in range(layer.num_outputs))
+    computing = (layer for layer in layers if layer.type != trt.LayerType.CONSTANT)
+    return any(layer.get_output(k).dtype == trt.DataType.HALF for layer in computing for k in range(layer.num_outputs))
 
 
 def _set_mode(trt: Any, config: Any, network: Any, request: BuildRequest) -> Any:

@@ -15,6 +15,7 @@ from common.runtimes import load
 from models.convert.compare import Side, compare
 from models.convert.data import Data, network_pictures
 from models.convert.engine import TorchEngine
+from models.convert.halves import onnx_halves, tflite_halves
 from models.convert.publish import REPORT, Value, Written, manifest_text, new_folder
 from models.convert.quiet import quiet
 from models.convert.report import Report, StepReport, measured
@@ -23,7 +24,7 @@ from models.convert.tflite_io import Integers
 from models.convert.to_onnx import to_onnx
 from models.convert.to_tflite import float_graph, to_dynamic, to_float, to_int8
 
-FileKind = Literal["onnx", "tflite", "tflite-dynamic", "tflite-int8"]
+FileKind = Literal["onnx", "onnx-float16", "tflite", "tflite-float16", "tflite-dynamic", "tflite-int8"]
 Target = Literal["tflite", "edgetpu"]
 Watch = Callable[[str, float], None]  # what is under way, and the share of all steps that is done, 0..1
 
@@ -40,7 +41,9 @@ class _Kind:
 _TFLITE = ("litert_torch", "ai_edge_litert", "flatbuffers")
 KINDS: Mapping[FileKind, _Kind] = {  # in the order in which they are made: each is compared with the float one before
     "onnx": _Kind("model.onnx", "onnx", "float32", None, ("onnx", "onnxruntime")),
+    "onnx-float16": _Kind("model_float16.onnx", "onnx", "float16", None, ("onnx", "onnxruntime")),
     "tflite": _Kind("model.tflite", "tflite", "float32", False, _TFLITE),
+    "tflite-float16": _Kind("model_float16.tflite", "tflite", "float16", False, (*_TFLITE, "ai_edge_quantizer")),
     "tflite-dynamic": _Kind("model_dynamic.tflite", "tflite", "dynamic_int8", False, (*_TFLITE, "ai_edge_quantizer")),
     "tflite-int8": _Kind("model_int8.tflite", "tflite", "int8", False, (*_TFLITE, "ai_edge_quantizer")),
 }
@@ -51,7 +54,7 @@ class Options:
     """decode: keypoints instead of heatmaps, ONNX only. target: whose operators TFLite files use. integers: in and out of
     the int8 file. threads: for the comparison."""
 
-    formats: tuple[FileKind, ...] = tuple(KINDS)
+    formats: tuple[FileKind, ...] = ("onnx", "tflite", "tflite-dynamic", "tflite-int8")
     decode: bool = False
     target: Target = "tflite"
     integers: Integers = "int8"
@@ -125,7 +128,7 @@ def _check(source: Source, data: Data, options: Options) -> None:
             f"{source.name}: full int8 needs real pictures with people, as it takes every layer's range from them; give "
             "--calibration FOLDER, ZIP or VIDEO, or --calibration rendered for a trial, or leave tflite-int8 out of --formats"
         )
-    if options.decode and options.formats != ("onnx",):
+    if options.decode and not {"onnx", "onnx-float16"}.issuperset(options.formats):
         raise ConversionError("keypoints decoded in the graph are for ONNX only, as a manifest has one decoder: --formats onnx")
     if not data.check:
         raise ConversionError(f"{source.name}: there are no pictures to compare on")
@@ -187,8 +190,10 @@ def _make(work: _Work, kind: _Kind, name: FileKind, begun: float, share: float) 
 def _write_model(work: _Work, name: FileKind, path: Path) -> tuple[str, ...]:
     """Returns what was rewritten in the network, a line each."""
     source = work.source
-    if name == "onnx":
+    if name in ("onnx", "onnx-float16"):
         to_onnx(source, path, decode=work.options.decode)
+        if name == "onnx-float16":
+            path.write_bytes(onnx_halves(path.read_bytes()))
         return ()
     pictures = network_pictures(work.reference.artifact, work.data.calibration)
     if work.graph is None:
@@ -196,6 +201,8 @@ def _write_model(work: _Work, name: FileKind, path: Path) -> tuple[str, ...]:
     graph, changes = work.graph
     if name == "tflite":
         path.write_bytes(to_float(source, graph))
+    elif name == "tflite-float16":
+        path.write_bytes(to_float(source, tflite_halves(graph, source.name)))
     elif name == "tflite-dynamic":
         path.write_bytes(to_dynamic(source, graph))
     else:

@@ -47,7 +47,7 @@ class FakeTrt:
     DataType = SimpleNamespace(**{name: name for name in _NUMPY})
     TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
     MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
-    LayerType = SimpleNamespace(QUANTIZE="QUANTIZE")
+    LayerType = SimpleNamespace(QUANTIZE="QUANTIZE", CONSTANT="Constant")
 
     def __init__(self, gpu: HostCuda, version: str = "10.3.0", *, no_memory: bool = False) -> None:
         self.gpu = gpu
@@ -93,7 +93,7 @@ class Network:
 
     def get_layer(self, index: int) -> Any:
         node = self.model.graph.node[index]
-        halves = any(tensor.data_type == 10 for tensor in self.model.graph.initializer)
+        halves = node.op_type != "Cast" and any(tensor.data_type == 10 for tensor in self.model.graph.initializer)
         output = SimpleNamespace(dtype="HALF" if halves else "FLOAT")
         kind = "QUANTIZE" if node.op_type == "QuantizeLinear" else node.op_type
         return SimpleNamespace(type=kind, num_outputs=1, get_output=lambda k: output)

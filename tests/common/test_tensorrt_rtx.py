@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import TensorProto, helper, load, numpy_helper, save
 
 from common.manifest import ArtifactError, InputSpec, ModelError
 from common.runtimes import RuntimeUnavailable
@@ -122,6 +122,21 @@ def test_a_precision_that_the_file_lacks_is_refused(tmp_path):
         build(tmp_path / "net.onnx", mode="int8")
     with pytest.raises(RuntimeUnavailable, match="takes float16 only from a file that is float16"):
         build(tmp_path / "net.onnx", strict=True)
+
+
+def test_a_file_whose_weights_are_only_stored_as_float16_is_built_in_float32(tmp_path):
+    write_tiny_onnx(tmp_path / "net.onnx")
+    network = load(tmp_path / "net.onnx")
+    for weight in network.graph.initializer:
+        if weight.data_type == TensorProto.FLOAT:
+            values, name = numpy_helper.to_array(weight), weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}.half"))
+            cast = helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
+            network.graph.node.insert(0, cast)
+    save(network, tmp_path / "stored.onnx")
+    assert len(build(tmp_path / "stored.onnx")) > 1000
+    with pytest.raises(RuntimeUnavailable, match="takes float16 only from a file that is float16"):
+        build(tmp_path / "stored.onnx", strict=True)
 
 
 def test_an_unknown_operator_is_named(tmp_path):
