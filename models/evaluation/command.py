@@ -13,6 +13,7 @@ from typing import Any
 from common.manifest import ModelError
 from models.evaluation.bootstrap import Interval
 from models.evaluation.coco import DataError, People
+from models.evaluation.variants import Variant
 
 Rows = dict[str, dict[str, Any]]
 
@@ -70,9 +71,12 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def load_average() -> float | None:
-    """How many programs wanted a core in the last minute; times on a busy machine are those of a smaller one."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+def conditions(variant: Variant, threads: int) -> dict[str, Any]:
+    """What ran, and how busy the machine was: times on a busy machine are those of a smaller one."""
+    return {
+        "format": variant.format, "precision": variant.precision, "runtime": variant.runtime, "threads": threads,
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }  # fmt: skip
 
 
 def write_json(path: Path, rows: Rows) -> None:

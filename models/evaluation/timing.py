@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.runtimes.base import Batch, Engine, Outputs
 
-REPEATS = 3
+REPEATS = 5
 
 
 class TimedEngine:
@@ -41,17 +42,32 @@ class Times:
     n: int
 
 
-def measure_times(engine: TimedEngine, calls: Iterable[Callable[[], Any]], *, repeats: int = REPEATS) -> Times:
-    """Time each call, which runs the engine once, `repeats` times. NaN where there are no calls."""
-    best = []
-    for call in calls:
-        runs = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            call()
-            runs.append((engine.last_ms, (time.perf_counter() - began) * 1e3))
-        best.append(np.min(runs, axis=0))
-    if not best:
+@dataclass(frozen=True)
+class Timed:
+    """What is timed: calls that run the engine once each."""
+
+    engine: TimedEngine
+    calls: Sequence[Callable[[], Any]]
+
+
+def measure_times(subjects: Mapping[str, Timed], *, repeats: int = REPEATS) -> dict[str, Times]:
+    """Time all calls of all subjects `repeats` times, subject by subject in turn, so that load hits all of them alike.
+
+    NaN for one without calls.
+    """
+    best = {name: np.full((len(subject.calls), 2), np.inf) for name, subject in subjects.items()}
+    for _ in range(repeats):
+        for name, subject in subjects.items():
+            for row, call in zip(best[name], subject.calls, strict=True):
+                began = time.perf_counter()
+                call()
+                whole_ms = (time.perf_counter() - began) * 1e3
+                row[:] = np.minimum(row, (subject.engine.last_ms, whole_ms))
+    return {name: _times(rows) for name, rows in best.items()}
+
+
+def _times(rows: NDArray[np.float64]) -> Times:
+    if not len(rows):
         return Times(float("nan"), float("nan"), 0)
-    engine_ms, whole_ms = np.median(best, axis=0)
-    return Times(float(engine_ms), float(whole_ms), len(best))
+    engine_ms, whole_ms = np.median(rows, axis=0)
+    return Times(float(engine_ms), float(whole_ms), len(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.artifact import Artifact, find_artifact, zoo_folder
@@ -14,7 +14,7 @@ from common.runtimes.base import Engine
 
 @dataclass(frozen=True)
 class Variant:
-    """One file of an artifact on the first runtime that reads it here."""
+    """One file of an artifact on the first runtime that reads it here. artifact: with no other file, so none runs instead."""
 
     key: str  # of its row
     artifact: Artifact
@@ -46,12 +46,17 @@ def variants(artifact: Artifact, *, key: str = "", precision: str | None = None)
         if found and (row in used or each == found[0].precision):
             row = f"{name}:{each}:{format}"
         used[row] = each
-        found.append(Variant(row, artifact, format, each, runtimes[format][0]))
+        found.append(Variant(row, _only(artifact, format, each), format, each, runtimes[format][0]))
     if precision is not None:
         has = ", ".join(dict.fromkeys(each for _, each in kinds))
         found = [variant for variant in found if variant.precision == precision]
         left_out += [] if found else [f"{name}: has no file of the precision {precision} that runs here, only {has}"]
     return found, left_out
+
+
+def _only(artifact: Artifact, format: str, precision: str) -> Artifact:
+    files = tuple(file for file in artifact.manifest.file if (file.format, file.precision) == (format, precision))
+    return replace(artifact, manifest=artifact.manifest.model_copy(update={"file": files}))
 
 
 def _runtime(format: str) -> tuple[str, str]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from models.evaluation.coco import DataError, People, Picture, read_coco
 from models.evaluation.coco_ap import ALL_SIZES, MAX_BOXES, SIZES, Found, Matched, average_precision, match_boxes
 from models.evaluation.floor import OVERLAP, recall_on_floor
 from models.evaluation.scores import known
-from models.evaluation.timing import TimedEngine, measure_times
+from models.evaluation.timing import Timed, TimedEngine, measure_times
 from models.evaluation.variants import Variant, chosen
 from services.detector.detect import PersonDetector
 
@@ -79,39 +79,29 @@ def recall_by_posture(found: Sequence[Found], people: People, settings: Detector
     return {name: {"recall": known(float(np.mean(hits))), "n": len(hits)} for name, hits in sorted(seen.items())}
 
 
-def evaluate(variant: Variant, sets: Sequence[People], arguments: argparse.Namespace) -> dict[str, Any]:
-    """One row: the numbers of one file of a network on the first set, and short ones on the others."""
-    engine = TimedEngine(variant.load("detect", arguments.threads))
-    settings = DetectorSettings()
-    try:
-        every = PersonDetector(engine, variant.artifact, score_min=SCORE_MIN, max_people=MAX_BOXES)
-        service = PersonDetector(engine, variant.artifact, score_min=settings.score_min, max_people=settings.max_people)
-        found = [_detect(every, people) for people in sets]
-        people, matched = sets[0], match_all(found[0], sets[0].pictures)
-        times = measure_times(
-            engine, (partial(service.detect, picture.read()) for picture in islice(people.pictures, TIMED_PICTURES))
-        )
-        judged = official.official_ap("bbox", people.pictures, found[0])
-        row: dict[str, Any] = {
-            **box_scores(found[0], people), "ap50_95": ap50_interval(matched, arguments.seed),
-            "ap50_with_people": _ap([m for m, p in zip(matched, people.pictures, strict=True) if len(p.boxes)])["ap50"],
-            "ap_official": None if judged is None else known(judged["ap"]),
-            "recall_by_posture": (recalls := recall_by_posture(found[0], people, settings)),
-            "lying_recall": recalls.get("lying", {}).get("recall"), "n_lying": recalls.get("lying", {}).get("n", 0),
-            "ms": known(times.engine_ms, 2), "ms_frame": known(times.whole_ms, 2), "n_timed": times.n, "data": people.name,
-            "format": variant.format, "precision": variant.precision, "runtime": variant.runtime, "threads": arguments.threads,
-            "score_min": settings.score_min, "load_average": command.load_average(),
-        }  # fmt: skip
-        for other, boxes in zip(sets[1:], found[1:], strict=True):
-            row["all"] = {**_ap(match_all(boxes, other.pictures)), "data": other.name}
-        if arguments.coco is None and not arguments.no_floor:
-            row |= recall_on_floor(service, arguments.kit / "data").as_json(arguments.seed)
-        return row
-    finally:
-        engine.close()
+def evaluate(detector: PersonDetector, sets: Sequence[People], settings: DetectorSettings, *, seed: int) -> dict[str, Any]:
+    """One row: the numbers of one network but its times, on the first set, and short ones on the second if there is one.
+
+    detector: with SCORE_MIN and MAX_BOXES; settings: of the service, for recall.
+    """
+    found = [detect_all(detector, people) for people in sets]
+    people, matched = sets[0], match_all(found[0], sets[0].pictures)
+    judged = official.official_ap("bbox", people.pictures, found[0])
+    recalls = recall_by_posture(found[0], people, settings)
+    row: dict[str, Any] = {
+        **box_scores(found[0], people), "ap50_95": ap50_interval(matched, seed),
+        "ap50_with_people": _ap([m for m, p in zip(matched, people.pictures, strict=True) if len(p.boxes)])["ap50"],
+        "ap_official": None if judged is None else known(judged["ap"]), "recall_by_posture": recalls,
+        "lying_recall": recalls.get("lying", {}).get("recall"), "n_lying": recalls.get("lying", {}).get("n", 0),
+        "data": people.name, "score_min": settings.score_min,
+    }  # fmt: skip
+    for other, boxes in zip(sets[1:], found[1:], strict=True):
+        row["all"] = {**_ap(match_all(boxes, other.pictures)), "data": other.name}
+    return row
 
 
-def _detect(detector: PersonDetector, people: People) -> list[Found]:
+def detect_all(detector: PersonDetector, people: People) -> list[Found]:
+    """Boxes in every picture."""
     found = []
     for picture in people.pictures:
         each = detector.detect(picture.read())
@@ -164,18 +154,37 @@ def work(arguments: argparse.Namespace) -> command.Rows:
     """Evaluate all that the arguments ask for, and print it."""
     variants, left_out = chosen(arguments.models, OURS + KIT, "detect", arguments.precision)
     sets = read_data(arguments)
+    images = [picture.read() for picture in sets[0].pictures[:TIMED_PICTURES]]
+    settings = DetectorSettings()
     rows: command.Rows = {}
-    for variant in variants:
-        command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
-        rows[variant.key] = evaluate(variant, sets, arguments)
-    for variant in variants[1:]:
-        default = next(each for each in variants if each.artifact.folder == variant.artifact.folder)
-        if variant is not default:
-            rows[variant.key]["ap50_lost"] = known((rows[default.key]["ap50"] or 0.0) - (rows[variant.key]["ap50"] or 0.0))
+    timed: dict[str, Timed] = {}
+    with ExitStack() as stack:
+        for variant in variants:
+            command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
+            engine = TimedEngine(variant.load("detect", arguments.threads))
+            stack.callback(engine.close)
+            every = PersonDetector(engine, variant.artifact, score_min=SCORE_MIN, max_people=MAX_BOXES)
+            service = PersonDetector(engine, variant.artifact, score_min=settings.score_min, max_people=settings.max_people)
+            rows[variant.key] = evaluate(every, sets, settings, seed=arguments.seed)
+            if arguments.coco is None and not arguments.no_floor:
+                rows[variant.key] |= recall_on_floor(service, arguments.kit / "data").as_json(arguments.seed)
+            timed[variant.key] = Timed(engine, [partial(service.detect, image) for image in images])
+        for variant, times in zip(variants, measure_times(timed).values(), strict=True):
+            rows[variant.key] |= {"ms": known(times.engine_ms, 2), "ms_frame": known(times.whole_ms, 2), "n_timed": times.n}
+            rows[variant.key] |= command.conditions(variant, arguments.threads)
+    _compare_precisions(rows, variants)
     show(rows)
     for line in left_out:
         print(line)
     return rows
+
+
+def _compare_precisions(rows: command.Rows, variants: Sequence[Variant]) -> None:
+    """Add to each further file what it loses to the artifact's default: `ap50_lost`."""
+    for variant in variants[1:]:
+        default = next(each for each in variants if each.artifact.folder == variant.artifact.folder)
+        if variant is not default:
+            rows[variant.key]["ap50_lost"] = known((rows[default.key]["ap50"] or 0.0) - (rows[variant.key]["ap50"] or 0.0))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

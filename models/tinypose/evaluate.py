@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.geometry import Floats
+from common.geometry import Floats, Image
 from models.evaluation import command, official
 from models.evaluation.bootstrap import bootstrap
 from models.evaluation.coco import DataError, People, Picture, read_coco
@@ -28,7 +29,7 @@ from models.evaluation.coco_ap import Found, average_precision, match_keypoints
 from models.evaluation.lsp import pck, pck_counts, read_lsp, torso_px
 from models.evaluation.oks import Values
 from models.evaluation.scores import Scores, known, score_keypoints
-from models.evaluation.timing import TimedEngine, Times, measure_times
+from models.evaluation.timing import Timed, TimedEngine, measure_times
 from models.evaluation.variants import Variant, chosen
 from services.pose.estimate import PoseEstimator
 
@@ -76,43 +77,29 @@ def coco_ap(found: Sequence[Found], pictures: Sequence[Picture]) -> dict[str, An
     return {**row, "ap_own": known(float(own.mean())), "ap_by": f"pycocotools {official.version()}"}
 
 
-def time_people(estimator: PoseEstimator, engine: TimedEngine, pictures: Sequence[Picture]) -> Times:
-    """One person at a time, the first TIMED_PEOPLE."""
-
-    def calls() -> Iterator[Callable[[], Any]]:
-        left = TIMED_PEOPLE
-        for picture in pictures:
-            boxes = labelled_only(picture)[:left]
-            left -= len(boxes)
-            image = picture.read() if len(boxes) else None
-            for i in range(len(boxes)):
-                assert image is not None
-                yield partial(estimator.estimate, image, boxes[i : i + 1])
-
-    return measure_times(engine, calls())
+def some_people(pictures: Sequence[Picture]) -> list[tuple[Image, Floats]]:
+    """The first TIMED_PEOPLE, to be timed one at a time: the picture and the box (1, 4) of each."""
+    some: list[tuple[Image, Floats]] = []
+    for picture in pictures:
+        boxes = labelled_only(picture)[: TIMED_PEOPLE - len(some)]
+        if len(boxes):
+            image = picture.read()
+            some += [(image, boxes[i : i + 1]) for i in range(len(boxes))]
+    return some
 
 
-def evaluate(variant: Variant, people: People, lsp: People | None, *, threads: int, seed: int) -> tuple[dict[str, Any], Values]:
-    """One row: the numbers of one file of a network, and the OKS of each person. Raises ModelError, DataError."""
-    engine = TimedEngine(variant.load("pose", threads))
-    try:
-        estimator = PoseEstimator(engine, variant.artifact)
-        found = estimate_all(estimator, people.pictures)
-        scores = score(found, people.pictures, seed)
-        times = time_people(estimator, engine, people.pictures)
-        row: dict[str, Any] = {
-            **scores.people.as_json(), **coco_ap(found, people.pictures),
-            "ms": known(times.engine_ms, 2), "ms_person": known(times.whole_ms, 2), "n_timed": times.n,
-            "by_posture": {name: group.as_json() for name, group in scores.by_posture.items()},
-            "by_size": {name: group.as_json() for name, group in scores.by_size.items()},
-            "data": people.name, "format": variant.format, "precision": variant.precision, "runtime": variant.runtime,
-            "threads": threads, "load_average": command.load_average(),
-        }  # fmt: skip
-        if lsp is not None:
-            row["lsp"] = _lsp(estimator, lsp, seed)
-        return row, scores.values
-    finally:
-        engine.close()
+def evaluate(estimator: PoseEstimator, people: People, lsp: People | None, *, seed: int) -> tuple[dict[str, Any], Values]:
+    """One row: the numbers of one network but its times, and the OKS of each person. Raises ModelError, DataError."""
+    found = estimate_all(estimator, people.pictures)
+    scores = score(found, people.pictures, seed)
+    row: dict[str, Any] = {
+        **scores.people.as_json(), **coco_ap(found, people.pictures),
+        "by_posture": {name: group.as_json() for name, group in scores.by_posture.items()},
+        "by_size": {name: group.as_json() for name, group in scores.by_size.items()}, "data": people.name,
+    }  # fmt: skip
+    if lsp is not None:
+        row["lsp"] = _lsp(estimator, lsp, seed)
+    return row, scores.values
 
 
 def _lsp(estimator: PoseEstimator, lsp: People, seed: int) -> dict[str, Any]:
@@ -211,9 +198,19 @@ def work(arguments: argparse.Namespace) -> command.Rows:
     people, lsp = read_data(arguments)
     rows: command.Rows = {}
     values: dict[str, Values] = {}
-    for variant in variants:
-        command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
-        rows[variant.key], values[variant.key] = evaluate(variant, people, lsp, threads=arguments.threads, seed=arguments.seed)
+    timed: dict[str, Timed] = {}
+    some = some_people(people.pictures)
+    with ExitStack() as stack:
+        for variant in variants:
+            command.progress(f"{variant.key}: {variant.format} {variant.precision} by {variant.runtime}")
+            engine = TimedEngine(variant.load("pose", arguments.threads))
+            stack.callback(engine.close)
+            estimator = PoseEstimator(engine, variant.artifact)
+            rows[variant.key], values[variant.key] = evaluate(estimator, people, lsp, seed=arguments.seed)
+            timed[variant.key] = Timed(engine, [partial(estimator.estimate, image, box) for image, box in some])
+        for variant, times in zip(variants, measure_times(timed).values(), strict=True):
+            rows[variant.key] |= {"ms": known(times.engine_ms, 2), "ms_person": known(times.whole_ms, 2), "n_timed": times.n}
+            rows[variant.key] |= command.conditions(variant, arguments.threads)
     compare_precisions(rows, values, variants, arguments.seed)
     show(rows)
     for line in [*left_out, *([] if official.version() else [official.MISSING])]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from models.evaluation import timing
-from models.evaluation.timing import TimedEngine, measure_times
+from models.evaluation.timing import Timed, TimedEngine, measure_times
 
 
 class SlowEngine:
@@ -37,13 +39,13 @@ def measured(monkeypatch):
             engine.now += around_s
             timed.run(np.zeros((1, 4, 4, 3), np.uint8))
 
-        return measure_times(timed, [call] * (len(took_s) // 2), repeats=2)
+        return measure_times({"one": Timed(timed, [call] * (len(took_s) // 2))}, repeats=2)["one"]
 
     return measure
 
 
 def test_the_best_run_of_each_and_the_median_of_all_count(measured):
-    times = measured([0.010, 0.900, 0.020, 0.019, 0.500, 0.030], 0.002)
+    times = measured([0.010, 0.020, 0.500, 0.900, 0.019, 0.030], 0.002)
     assert times.n == 3
     assert times.engine_ms == pytest.approx(19)
     assert times.whole_ms == pytest.approx(21)
@@ -53,6 +55,20 @@ def test_nothing_to_time_is_not_zero(measured):
     times = measured([], 0)
     assert times.n == 0
     assert np.isnan(times.engine_ms)
+
+
+def test_subjects_take_turns():
+    order = []
+
+    class Engine(SlowEngine):
+        def run(self, batch):
+            order.append(batch)
+            return {}
+
+    engine = TimedEngine(Engine([]))
+    subjects = {name: Timed(engine, [partial(engine.run, name)] * 2) for name in "ab"}
+    assert list(measure_times(subjects, repeats=2)) == ["a", "b"]
+    assert "".join(order) == "aabbaabb"
 
 
 def test_closing_closes_the_engine():

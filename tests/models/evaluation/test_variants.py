@@ -40,6 +40,8 @@ def test_the_default_has_the_plain_name_and_others_tell_theirs(tmp_path):
         ("net", "onnx", "float32"), ("net:float32:tflite", "tflite", "float32"), ("net:int8", "tflite", "int8"),
     ]  # fmt: skip
     assert [each.runtime for each in found] == ["onnx", "tflite", "tflite"]
+    files = [[file.path for file in each.artifact.manifest.file] for each in found]
+    assert files == [["2.bin"], ["0.bin"], ["1.bin"]], "no other file can be loaded by mistake"
     assert left_out == []
 
 
