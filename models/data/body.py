@@ -6,7 +6,7 @@ y backward) is converted once, when the rest mesh is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,23 @@ PALETTE = np.array(
         [0.05, 0.035, 0.03],  # belt
     ]
 )
+
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """What covers a body. palette: (10, 3) linear reflectance of SKIN, HAIR ... BELT.
+
+    long_sleeves, long_legs: to wrists and ankles, else to elbows and knees; stripe_m: the shirt has bands of this height in
+    stripe's colour, 0 for none.
+    """
+
+    palette: Floats
+    long_sleeves: bool = False
+    long_legs: bool = True
+    stripe_m: float = 0.0
+    stripe: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
 
 COCO_NAMES = ["nose"] + [
     f"{side}_{part}"
@@ -82,9 +99,9 @@ def load_body() -> Body:
     np.add.at(weights, (rows, model.vertex_bone_indices.numpy()), model.vertex_bone_weights.double().numpy())
     faces = model.faces.numpy().astype(np.int64)
     names = tuple(model.bone_labels)
-    vertices, colours = _dress(vertices, faces, weights, names, heads)
     keypoints = regressor.regression_weights.double().numpy()
-    return Body(vertices, faces, colours, heads, names, tuple(model.bone_parents), weights, keypoints)
+    naked = Body(vertices, faces, vertices * 0, heads, names, tuple(model.bone_parents), weights, keypoints)
+    return dress(naked, Outfit(PALETTE))
 
 
 def skin(body: Body, rotations: Floats, root: Floats) -> tuple[Floats, Floats]:
@@ -137,11 +154,10 @@ def _share(weights: Floats, names: tuple[str, ...], prefixes: tuple[str, ...]) -
     return total
 
 
-def _dress(
-    vertices: Floats, faces: Ints, weights: Floats, names: tuple[str, ...], heads: Floats
-) -> tuple[Floats, Floats]:
-    """Colours every vertex by what covers it, and lifts cloth, shoes and hair off the skin."""
-    kind = _regions(vertices, weights, names, heads)
+def dress(body: Body, outfit: Outfit) -> Body:
+    """The body with every vertex coloured by what covers it, and cloth, shoes and hair lifted off the skin."""
+    vertices, faces = body.vertices, body.faces
+    kind = _regions(body, outfit)
     thickness = np.zeros(len(vertices))
     lifts_m = {SHIRT: 0.016, TROUSERS: 0.014, BELT: 0.014, SHOES: 0.008, SOLES: 0.010, HAIR: 0.016}
     for region, lift_m in lifts_m.items():
@@ -159,11 +175,15 @@ def _dress(
     sole = vertices[:, 2].min() - SOLE_M
     dressed[kind == SOLES, 2] = np.minimum(dressed[kind == SOLES, 2], sole + 0.012)
     dressed[:, 2] = np.maximum(dressed[:, 2], sole)
-    return dressed, PALETTE[kind]
+    colours = outfit.palette[kind]
+    if outfit.stripe_m > 0:
+        colours[(kind == SHIRT) & (np.floor(vertices[:, 2] / outfit.stripe_m) % 2 == 0)] = outfit.stripe
+    return replace(body, vertices=dressed, colours=colours)
 
 
-def _regions(vertices: Floats, weights: Floats, names: tuple[str, ...], heads: Floats) -> Ints:
-    at = {name: heads[i] for i, name in enumerate(names)}
+def _regions(body: Body, outfit: Outfit) -> Ints:
+    vertices, weights, names = body.vertices, body.weights, body.names
+    at = {name: body.heads[i] for i, name in enumerate(names)}
     x, z = vertices[:, 0], vertices[:, 2]
     arm = _share(weights, names, ("upperarm", "lowerarm", "wrist", "finger", "metacarpal"))
     fore = _share(weights, names, ("lowerarm", "wrist", "finger", "metacarpal"))
@@ -173,7 +193,10 @@ def _regions(vertices: Floats, weights: Floats, names: tuple[str, ...], heads: F
     waist = at["spine04"][2] + 0.02
     kind[(z > waist) | (arm > 0.3)] = SHIRT
     kind[(np.abs(z - waist) < 0.015) & (arm < 0.1)] = BELT
-    kind[fore > 0.6] = SKIN
+    bare = _share(weights, names, ("wrist", "finger", "metacarpal")) if outfit.long_sleeves else fore
+    kind[bare > 0.6] = SKIN
+    if not outfit.long_legs:
+        kind[_share(weights, names, ("lowerleg", "foot", "toe")) > 0.6] = SKIN
     collar = at["neck01"][2] + 0.02 - 0.25 * (x - at["neck01"][0])
     kind[(head > 0.5) | ((z > collar) & (arm < 0.1))] = SKIN
     ankle = at["foot.L"][2]

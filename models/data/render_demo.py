@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import body as bodies
+from models.data.layout import DEMO_ZONE
 from models.data.motions import Story, tell
 from models.data.pose import Poser
 from models.data.raster import Camera
-from models.data.room import render_room, zone_corners
+from models.data.room import render_room
 from models.data.scene import Scene, Truth
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,7 @@ def settle(vertices: Floats) -> Floats:
 
 def in_zone(feet: Floats) -> NDArray[np.bool_]:
     """Whether floor points (N, 2), metres, lie in the painted zone."""
-    corners = zone_corners()[:, :2]
+    corners = DEMO_ZONE.corners()[:, :2]
     return np.asarray(((feet > corners.min(axis=0)) & (feet < corners.max(axis=0))).all(axis=1))
 
 
@@ -93,7 +94,7 @@ def events(story: Story) -> list[dict[str, Any]]:
 def describe(story: Story, truths: list[Truth], seed: int) -> dict[str, Any]:
     """The content of room.truth.json."""
     size = np.array([CAMERA.width_px, CAMERA.height_px])
-    polygon = CAMERA.project(zone_corners())[0] / size
+    polygon = CAMERA.project(DEMO_ZONE.corners())[0] / size
     return {
         "what": WHAT,
         "seed": seed,
