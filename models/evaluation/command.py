@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,23 @@ def write_json(path: Path, rows: Rows) -> None:
     part.replace(path)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def show(tables: Sequence[Table], notes: Sequence[str]) -> None:
+    """Print tables, then a line for each note."""
+    for each in tables:
+        print(f"\n{each.title}\n\n{markdown(each.columns, each.rows)}")
+    print("", *notes, sep="\n")
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, aligned for reading as text too: the first column left, numbers right."""
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
 

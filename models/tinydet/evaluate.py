@@ -109,27 +109,30 @@ def detect_all(detector: PersonDetector, people: People) -> list[Found]:
     return found
 
 
-def show(rows: command.Rows) -> None:
-    """The rows as tables."""
+def tables(rows: command.Rows) -> list[command.Table]:
+    """The rows for people to read: all, by size."""
     number, interval = command.number, command.interval
-    print("\n" + command.table(
-        ("model", "file", "AP50", "95 %", "AP", "n", "AP50 all", "lying recall", "95 %", "IoU .3", "upright", "ms", "ms/frame"),
-        [
-            (name, f"{row['format']} {row['precision']}", number(row["ap50"]), interval(row["ap50_95"]), number(row["ap"]),
-             str(row["n"]), number(row.get("all", {}).get("ap50")), number(row["lying_recall"]),
-             interval(row.get("lying_recall_95")), number(row.get("lying_recall_iou30")), number(row.get("upright_recall")),
-             number(row["ms"], 1), number(row["ms_frame"], 1))
-            for name, row in rows.items()
-        ],
-    ))  # fmt: skip
     sizes = {name: next(iter(rows.values()))["by_size"][name]["n"] for name in SIZES}
-    print("\n" + command.table(
-        ("AP50 (AP) by size", *(f"{name}, n={n}" for name, n in sizes.items())),
-        [(name, *(_cell(row["by_size"][size]) for size in sizes)) for name, row in rows.items()],
-    ))  # fmt: skip
+    return [
+        command.Table(
+            "People; recall of who lies",
+            ("model", "file", "AP50", "95 %", "AP", "n", "AP50 all", "lying", "95 %", "IoU .3", "upright", "ms", "ms/frame"),
+            tuple(
+                (name, f"{row['format']} {row['precision']}", number(row["ap50"]), interval(row["ap50_95"]), number(row["ap"]),
+                 str(row["n"]), number(row.get("all", {}).get("ap50")), number(row["lying_recall"]),
+                 interval(row.get("lying_recall_95")), number(row.get("lying_recall_iou30")),
+                 number(row.get("upright_recall")), number(row["ms"], 1), number(row["ms_frame"], 1))
+                for name, row in rows.items()
+            ),
+        ),
+        command.Table(
+            "AP50 (AP) by size", ("model", *(f"{name}, n={n}" for name, n in sizes.items())),
+            tuple((name, *(_pair(row["by_size"][size]) for size in sizes)) for name, row in rows.items()),
+        ),
+    ]  # fmt: skip
 
 
-def _cell(size: dict[str, Any]) -> str:
+def _pair(size: dict[str, Any]) -> str:
     return f"{command.number(size['ap50'], 2)} ({command.number(size['ap'], 2)})"
 
 
@@ -150,8 +153,8 @@ def read_data(arguments: argparse.Namespace) -> list[People]:
     return sets
 
 
-def work(arguments: argparse.Namespace) -> command.Rows:
-    """Evaluate all that the arguments ask for, and print it."""
+def measure(arguments: argparse.Namespace) -> tuple[command.Rows, list[str]]:
+    """Rows of all networks that the arguments ask for, and a line for each that is left out."""
     variants, left_out = chosen(arguments.models, OURS + KIT, "detect", arguments.precision)
     sets = read_data(arguments)
     images = [picture.read() for picture in sets[0].pictures[:TIMED_PICTURES]]
@@ -173,9 +176,13 @@ def work(arguments: argparse.Namespace) -> command.Rows:
             rows[variant.key] |= {"ms": known(times.engine_ms, 2), "ms_frame": known(times.whole_ms, 2), "n_timed": times.n}
             rows[variant.key] |= command.conditions(variant, arguments.threads)
     _compare_precisions(rows, variants)
-    show(rows)
-    for line in left_out:
-        print(line)
+    return rows, left_out
+
+
+def work(arguments: argparse.Namespace) -> command.Rows:
+    """Measure and print."""
+    rows, notes = measure(arguments)
+    command.show(tables(rows), notes)
     return rows
 
 
@@ -187,10 +194,15 @@ def _compare_precisions(rows: command.Rows, variants: Sequence[Variant]) -> None
             rows[variant.key]["ap50_lost"] = known((rows[default.key]["ap50"] or 0.0) - (rows[variant.key]["ap50"] or 0.0))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    found = command.options(__doc__, kind="people")
+    found.add_argument("--no-floor", action="store_true", help="leave the fall clips out: a minute less for each model")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command.options(__doc__, kind="people")
-    parser.add_argument("--no-floor", action="store_true", help="leave the fall clips out: a minute less for each model")
-    return command.run(work, parser.parse_args(argv))
+    return command.run(work, parser().parse_args(argv))
 
 
 if __name__ == "__main__":

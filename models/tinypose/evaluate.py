@@ -137,41 +137,39 @@ def compare_precisions(rows: command.Rows, values: dict[str, Values], variants: 
             rows[variant.key]["ap_tilde_lost"] = known(rows[default.key]["ap_tilde"] - rows[variant.key]["ap_tilde"])
 
 
-def show(rows: command.Rows) -> None:
-    """The rows as tables."""
+def tables(rows: command.Rows) -> list[command.Table]:
+    """The rows for people to read: all, by posture, by size, LSP."""
     number, interval = command.number, command.interval
-    print("\n" + command.table(
+    found = [command.Table(
+        "Poses, true boxes",
         ("model", "file", "AP~", "95 %", "OKS", "95 %", "AP", "n", "ms", "ms/person", "PCK@.2", "OKS lost"),
-        [
+        tuple(
             (name, f"{row['format']} {row['precision']}", number(row["ap_tilde"]), interval(row["ap_tilde_95"]),
              number(row["oks"]), interval(row["oks_95"]), number(row["ap"]), str(row["n"]), number(row["ms"], 1),
              number(row["ms_person"], 1), number(row["lsp"]["pck"]) if "lsp" in row else "-", number(row.get("oks_lost")))
             for name, row in rows.items()
-        ],
-    ))  # fmt: skip
-    for key, title in (("by_posture", "posture"), ("by_size", "size")):
-        groups = list(dict.fromkeys(name for row in rows.values() for name, each in row[key].items() if each["n"]))
-        if groups:
-            print("\n" + command.table(
-                (f"AP~ (OKS) by {title}", *(f"{name}, n={next(iter(rows.values()))[key][name]['n']}" for name in groups)),
-                [(name, *(_cell(row[key][group]) for group in groups)) for name, row in rows.items()],
-            ))  # fmt: skip
-
-
-    if any("lsp" in row for row in rows.values()):
-        words = next(iter(rows.values()))["lsp"]["by_posture"]
-        print("\n" + command.table(
-            ("LSP: PCK@.2 (AP~)", *(f"{word}, n={each['n']}" for word, each in words.items())),
-            [
-                (name, *(f"{number(row['lsp']['by_posture'][word]['pck'], 2)} "
-                         f"({number(row['lsp']['by_posture'][word]['ap_tilde'], 2)})" for word in words))
-                for name, row in rows.items()
-            ],
+        ),
+    )]  # fmt: skip
+    for key, by in (("by_posture", "posture"), ("by_size", "size")):
+        groups = {name: row["n"] for name, row in next(iter(rows.values()))[key].items() if row["n"]}
+        found.append(command.Table(
+            f"AP~ (OKS) by {by}", ("model", *(f"{name}, n={n}" for name, n in groups.items())),
+            tuple((name, *(_pair(row[key][group], "ap_tilde", "oks") for group in groups)) for name, row in rows.items()),
         ))  # fmt: skip
+    if all("lsp" in row for row in rows.values()):
+        words = {word: each["n"] for word, each in next(iter(rows.values()))["lsp"]["by_posture"].items()}
+        found.append(command.Table(
+            "LSP-extended: PCK@.2 (AP~) by posture", ("model", *(f"{word}, n={n}" for word, n in words.items())),
+            tuple(
+                (name, *(_pair(row["lsp"]["by_posture"][word], "pck", "ap_tilde") for word in words))
+                for name, row in rows.items()
+            ),
+        ))  # fmt: skip
+    return found
 
 
-def _cell(group: dict[str, Any]) -> str:
-    return f"{command.number(group['ap_tilde'], 2)} ({command.number(group['oks'], 2)})"
+def _pair(group: dict[str, Any], first: str, second: str) -> str:
+    return f"{command.number(group[first], 2)} ({command.number(group[second], 2)})"
 
 
 def read_data(arguments: argparse.Namespace) -> tuple[People, People | None]:
@@ -192,8 +190,8 @@ def read_data(arguments: argparse.Namespace) -> tuple[People, People | None]:
     return people, lsp
 
 
-def work(arguments: argparse.Namespace) -> command.Rows:
-    """Evaluate all that the arguments ask for, and print it."""
+def measure(arguments: argparse.Namespace) -> tuple[command.Rows, list[str]]:
+    """Rows of all networks that the arguments ask for, and a line for each thing that is left out."""
     variants, left_out = chosen(arguments.models, OURS + KIT, "pose", arguments.precision)
     people, lsp = read_data(arguments)
     rows: command.Rows = {}
@@ -212,16 +210,25 @@ def work(arguments: argparse.Namespace) -> command.Rows:
             rows[variant.key] |= {"ms": known(times.engine_ms, 2), "ms_person": known(times.whole_ms, 2), "n_timed": times.n}
             rows[variant.key] |= command.conditions(variant, arguments.threads)
     compare_precisions(rows, values, variants, arguments.seed)
-    show(rows)
-    for line in [*left_out, *([] if official.version() else [official.MISSING])]:
-        print(line)
+    return rows, [*left_out, *([] if official.version() else [official.MISSING])]
+
+
+def work(arguments: argparse.Namespace) -> command.Rows:
+    """Measure and print."""
+    rows, notes = measure(arguments)
+    command.show(tables(rows), notes)
     return rows
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    found = command.options(__doc__, kind="poses")
+    found.add_argument("--no-lsp", action="store_true", help="leave LSP-extended out: a minute less")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command.options(__doc__, kind="poses")
-    parser.add_argument("--no-lsp", action="store_true", help="leave LSP-extended out: a minute less")
-    return command.run(work, parser.parse_args(argv))
+    return command.run(work, parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.evaluation.coco import DataError
-from models.evaluation.command import interval, number, options, run, table, write_json
+from models.evaluation.command import Table, interval, markdown, number, options, run, show, write_json
 
 
 def arguments(*given: str) -> argparse.Namespace:
@@ -42,13 +42,18 @@ def test_what_cannot_end_well_does_not_begin(tmp_path, capsys):
 
 
 def test_tables_are_markdown_and_aligned():
-    text = table(("model", "AP"), [("a", "0.5"), ("long name", "-")])
+    text = markdown(("model", "AP"), [("a", "0.5"), ("long name", "-")])
     assert text.splitlines() == [
         "| model     |  AP |",
         "| --------- | --: |",
         "| a         | 0.5 |",
         "| long name |   - |",
     ]
+
+
+def test_notes_come_after_the_tables(capsys):
+    show([Table("People", ("model",), (("a",),))], ["net: left out"])
+    assert capsys.readouterr().out == "\nPeople\n\n| model |\n| ----- |\n| a     |\n\nnet: left out\n"
 
 
 def test_what_is_not_known_is_a_dash():
