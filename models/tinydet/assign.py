@@ -30,7 +30,7 @@ class Assigned:
     counted: Tensor
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def assign(
     logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, people: Tensor, ignored: Tensor
 ) -> Assigned:

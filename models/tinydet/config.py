@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,8 @@ class Set(BaseModel):
 class RunConfig(BaseModel):
     """variant: of the network. start: `imagenet`, `random`, or the name of the run whose average is gone on from.
 
+    size_px: (width, height) to train at where it is not the network's: the first steps need no more than half of the pixels.
+    until: the step to end at, by default `steps`, which the schedule is made for: a run that another one goes on from.
     frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
     leave_out: sources of people by name, or `none stated`. with_dev: train on the development data too, once all is chosen.
     """
@@ -43,7 +46,9 @@ class RunConfig(BaseModel):
     variant: Literal["tinydet-s", "tinydet-m"]
     start: str = "imagenet"
     frozen: int = Field(3, ge=0)
+    size_px: tuple[int, int] | None = None
     steps: int = Field(gt=0)
+    until: int | None = Field(None, gt=0)
     warmup: int = Field(200, ge=0)
     batch: int = Field(16, gt=0)
     learning_rate: float = Field(1.5e-3, gt=0)
@@ -58,7 +63,9 @@ class RunConfig(BaseModel):
 
     @property
     def network(self) -> TinyDetConfig:
-        return NETWORKS[self.variant]
+        network = NETWORKS[self.variant]
+        width_px, height_px = self.size_px or (network.width_px, network.height_px)
+        return replace(network, width_px=width_px, height_px=height_px)
 
 
 def read_config(name: str) -> RunConfig:

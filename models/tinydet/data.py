@@ -99,10 +99,11 @@ def _draw(rng: Rng, weights: Floats64) -> int:
 
 
 def training_mix(config: RunConfig, kit: Path, data: Path, report: Report) -> Mix:
-    """The sets of a configuration. kit: the kit's folder; data: what the `path` of COCO sets is relative to."""
-    real = train_sets(kit, leave_out=config.leave_out, with_dev=config.with_dev, report=report)
+    """The sets of a configuration. kit: the kit's folder, for all but COCO sets, and for whom to cut out; data: what the `path` of COCO sets is relative to."""
+    needs_kit = any(entry.kind != "coco" for entry in config.sets)
+    real = train_sets(kit, leave_out=config.leave_out, with_dev=config.with_dev, report=report) if needs_kit else {}
     sets = [(entry.share, _read(entry, real, data, report)) for entry in config.sets]
-    crops = [s for s in real["crops"] if s.people[0].posture not in ("", "upper-body")]
+    crops = [s for s in real.get("crops", ()) if s.people[0].posture not in ("", "upper-body")]
     return Mix(sets, crops, (config.network.width_px, config.network.height_px), config.seed)
 
 

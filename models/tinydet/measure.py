@@ -25,7 +25,7 @@ BATCH = 16
 Found = tuple[Floats, Floats]
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def detect(network: TinyDet, scenes: Sequence[Scene]) -> list[Found]:
     """Boxes (N, 4), xyxy in pixels of the scene, and scores (N,) of each scene, which is fitted as the service fits it."""
     size = network.config.width_px, network.config.height_px

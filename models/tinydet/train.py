@@ -22,7 +22,7 @@ from models.tinydet.config import RunConfig, read_config
 from models.tinydet.data import Mix, development, tensors, training_mix
 from models.tinydet.loss import losses
 from models.tinydet.measure import average_precision, detect, quarter_turned
-from models.tinydet.network import TinyDet, cells, flat, start_from_imagenet
+from models.tinydet.network import TinyDet, cells, flat, settle_new, start_from_imagenet
 from models.tinydet.scene import Scene
 from models.tinypose.batches import to_input
 from models.training.checkpoints import load, save
@@ -32,6 +32,7 @@ from models.training.schedule import Ema, cosine
 
 RUNS = Path(__file__).parent / "runs"
 SAVE_EVERY_S = 120.0
+SETTLE_STEP = 2**32 - 1  # a batch that no run comes to
 CLIP = 10.0  # of the gradient's norm: a picture that is wrong through and through must not throw the weights about
 Dev = Mapping[str, Sequence[Scene]]
 
@@ -45,7 +46,10 @@ def train(config: RunConfig, mix: Mix, dev: Dev, work: Path, runs: Path, *, resu
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
-    network = new_network(config, work).to(device=device, memory_format=torch.channels_last).train()
+    network = new_network(config, work).to(memory_format=torch.channels_last).train()
+    if config.start in ("imagenet", "random"):
+        settle_new(network, to_input(np.stack([scene.image for scene in mix.batch(SETTLE_STEP, 48)])))
+    network = network.to(device)
     average = Ema(network, config.ema)
     optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99))
     points, strides = (t.to(device) for t in cells(config.network))
@@ -61,7 +65,8 @@ def train(config: RunConfig, mix: Mix, dev: Dev, work: Path, runs: Path, *, resu
 
     started = saved = time.monotonic()
     row: dict[str, list[float]] = {"loss": [], "score_loss": [], "box_loss": [], "cells": []}
-    for step in range(begin, stop_at or config.steps):
+    end = stop_at or config.until or config.steps
+    for step in range(begin, end):
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * cosine(step, config.steps, config.warmup)
         scenes = mix.batch(step, config.batch)
@@ -79,14 +84,14 @@ def train(config: RunConfig, mix: Mix, dev: Dev, work: Path, runs: Path, *, resu
         for name, value in zip(row, (parts.total, parts.score, parts.box, parts.cells), strict=True):
             row[name].append(float(value.detach() if isinstance(value, torch.Tensor) else value))
 
-        last = step + 1 == (stop_at or config.steps)
+        last = step + 1 == end
         if (step + 1) % config.evaluate_every == 0 or last:
             means = {name: float(np.mean(values)) for name, values in row.items()}
             means |= {"learning_rate": optimiser.param_groups[0]["lr"]} | evaluate(average.network, dev)
             seconds = spent + time.monotonic() - started
             log.add(step=step + 1, seconds=seconds, **means)
             log.draw()
-            print(f"step {step + 1}/{config.steps} {seconds:.0f} s", *(f"{k} {v:.4f}" for k, v in means.items()), flush=True)
+            print(f"step {step + 1}/{end} {seconds:.0f} s", *(f"{k} {v:.4f}" for k, v in means.items()), flush=True)
             row = {name: [] for name in row}
         if time.monotonic() - saved > SAVE_EVERY_S or last:
             seconds = spent + time.monotonic() - started
