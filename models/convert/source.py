@@ -47,9 +47,9 @@ Loader = Callable[[Path, str | None], Source]
 # Kind of network -> module with `load(path, variant) -> Source`; imported on demand, as all need torch. The first whose
 # `reads(path) -> bool` says so is taken where no kind is given.
 LOADERS: dict[str, str] = {
+    "tinydet": "models.tinydet.source",
     "fastpose": "models.fastpose.source",
     "tinypose": "models.tinypose.source",
-    "tinydet": "models.tinydet.source",
     "simplebaseline": "models.fastpose.simplebaseline",
     "onnx": "models.convert.from_onnx",
     "openvino": "models.convert.from_openvino",

@@ -99,7 +99,7 @@ def _draw(rng: Rng, weights: Floats64) -> int:
 
 
 def training_mix(config: RunConfig, kit: Path, data: Path, report: Report) -> Mix:
-    """The sets of a configuration. kit: the kit's folder, for all but COCO sets, and for whom to cut out; data: what the `path` of COCO sets is relative to."""
+    """The sets of a configuration. kit: the folder of all but COCO sets, and of whom to cut out; data: of COCO sets' paths."""
     needs_kit = any(entry.kind != "coco" for entry in config.sets)
     real = train_sets(kit, leave_out=config.leave_out, with_dev=config.with_dev, report=report) if needs_kit else {}
     sets = [(entry.share, _read(entry, real, data, report)) for entry in config.sets]

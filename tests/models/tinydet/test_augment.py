@@ -35,7 +35,7 @@ def figure() -> Cutout:
 
 
 def is_green(image: np.ndarray) -> np.ndarray:
-    return np.asarray((image[..., 1].astype(int) > image[..., 0].astype(int) + 60))
+    return np.asarray(image[..., 1].astype(int) > image[..., 0].astype(int) + 60)
 
 
 def unlabelled(scene: Scene) -> int:

@@ -13,9 +13,21 @@ torch = pytest.importorskip("torch", reason="PyTorch is absent: run by .ci/run w
 from torch import nn  # noqa: E402
 
 from models.tinydet.network import (  # noqa: E402
-    CONFIGS, OUTPUTS, PRIOR_LOGIT, START_CELLS, STRIDES, Distances, TinyDet, TinyDetConfig, boxes_of, cells, flat, settle_new,
-    shortened, start_from_imagenet,
-)  # fmt: skip
+    CONFIGS,
+    OUTPUTS,
+    PRIOR_LOGIT,
+    START_CELLS,
+    STRIDES,
+    Distances,
+    TinyDet,
+    TinyDetConfig,
+    boxes_of,
+    cells,
+    flat,
+    settle_new,
+    shortened,
+    start_from_imagenet,
+)
 from models.tinypose.network import Trunk, deploy, layers, parameters  # noqa: E402
 from services.detector.decode import DECODERS  # noqa: E402
 
