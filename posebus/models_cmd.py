@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 
 from common.artifact import Artifact, find_artifact, is_here, list_artifacts, pull, verify
-from common.config import DetectorSettings
+from common.config import default_models
 from common.manifest import ArtifactError
 from common.model_store import default_cache
 from posebus import models_bench, models_check, models_convert, models_seal, models_show
+from posebus.models_show import default_of
 
 app = typer.Typer(help="List, get, check and measure the networks.", no_args_is_help=True)
 app.command("show")(models_show.show)
@@ -28,14 +29,14 @@ NamesArgument = Annotated[list[str] | None, typer.Argument(help="names or folder
 def list_models() -> None:
     """Show the built-in artifacts and whether their files are here."""
     table = Table(title=f"cache {default_cache()}", title_justify="left")
-    for column in ("name", "version", "tasks", "formats", "precisions", "size", "here", "licence"):
+    for column in ("name", "version", "tasks", "default of", "formats", "precisions", "size", "here", "licence"):
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for artifact in list_artifacts():
         size = sum(file.size_bytes for file in artifact.manifest.file) / 2**20
         here = "[green]yes[/]" if is_here(artifact) else "no"
         precisions = ", ".join(dict.fromkeys(file.precision for file in artifact.manifest.file))
-        table.add_row(artifact.name, artifact.version, ", ".join(artifact.tasks), ", ".join(artifact.formats), precisions,
-                      f"{size:.1f} MB", here, artifact.manifest.licence)  # fmt: skip
+        table.add_row(artifact.name, artifact.version, ", ".join(artifact.tasks), default_of(artifact.name),
+                      ", ".join(artifact.formats), precisions, f"{size:.1f} MB", here, artifact.manifest.licence)  # fmt: skip
     models_show.wide_console().print(table)
 
 
@@ -44,9 +45,9 @@ def pull_models(
     names: NamesArgument = None,
     every: Annotated[bool, typer.Option("--all", help="all built-in artifacts")] = False,
 ) -> None:
-    """Get model files and check them; without names, the default model."""
+    """Get model files and check them; without names, those of the default models."""
     failed = False
-    for artifact in _chosen(names, every, [DetectorSettings().model]):
+    for artifact in _chosen(names, every, sorted(set(default_models().values()))):
         try:
             typer.echo(f"{artifact}: {pull(artifact)}")
         except ArtifactError as error:

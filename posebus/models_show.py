@@ -13,7 +13,9 @@ from rich.table import Table
 
 from common import model_store
 from common.artifact import Artifact, find_artifact
+from common.config import default_models
 from common.manifest import FILENAME, InputSpec, KitSource, ModelFile, PypiSource, Source, UrlSource
+from common.runtimes import candidates
 
 SHORT = 12  # hex digits of a SHA-256: enough to compare by eye
 
@@ -29,6 +31,8 @@ def show(name: Annotated[str, typer.Argument(help="name or folder of an artifact
         ("tasks", ", ".join(manifest.tasks) + (f" ({manifest.keypoints})" if manifest.keypoints else "")),
         ("input", spell_input(manifest.input)),
         *((task, spell_table(getattr(manifest, task))) for task in manifest.tasks),
+        ("default of", default_of(artifact.name) or "nothing"),
+        ("runtime: auto", spell_order(artifact)),
         ("licence", manifest.licence),
         ("trained on", manifest.training_data),
         ("provenance", manifest.provenance),
@@ -42,6 +46,17 @@ def show(name: Annotated[str, typer.Argument(help="name or folder of an artifact
             console.print(table)
     if not manifest.file:
         console.print("it has no files: the runtime 'fake' computes its answers")
+
+
+def default_of(name: str) -> str:
+    """The stages that run that artifact unless the configuration names another."""
+    return ", ".join(stage for stage, model in default_models().items() if model == name)
+
+
+def spell_order(artifact: Artifact) -> str:
+    """`tensorrt (onnx float32), tflite (tflite int8)`: what `auto` tries, in its order, with the file that each would take."""
+    first = {file.format: f" {file.precision}" for file in reversed(artifact.manifest.file) if file.role == "model"}
+    return ", ".join(f"{runtime} ({format}{first.get(format, '')})" for runtime, format in candidates(artifact))
 
 
 def wide_console() -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from common.manifest import ArtifactError, DeviceLost, ModelError, Task
 from common.runtimes.base import Engine, EngineBase, Request, RuntimeUnavailable
 
 __all__ = [
-    "RUNTIMES", "DeviceLost", "Engine", "ModelError", "RuntimeUnavailable", "default_size", "devices", "formats", "load",
-    "probe",
+    "RUNTIMES", "DeviceLost", "Engine", "ModelError", "RuntimeUnavailable", "candidates", "default_size", "devices", "formats",
+    "load", "probe",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,11 @@ RUNTIMES: dict[str, str] = {
     "tflite": "common.runtimes.tflite",
     "fake": "common.runtimes.fake",
 }
-# What `auto` tries, in this order: accelerators, which probe() lets through only where the device answers, then the CPU,
-# fastest first. Measured with one thread on a CPU with AVX-512 and bf16, time relative to ONNX Runtime: YOLOX-nano at 416:
-# OpenVINO 0.93, TFLite 1.65; RTMDet-nano at 320: OpenVINO 0.88. OpenVINO owes that to bf16, which moves boxes by up to half a
-# pixel (in float32 it takes 1.2 times as long as ONNX Runtime), so it comes first for its own files only.
+# What `auto` tries: accelerators, which probe() lets through only where the device answers, then the CPU. There the manifest
+# says which of its files is best, as int8 TFLite may take half the time of the float ONNX file, or more, from network to
+# network; this order is for a file that several runtimes read. With one thread on AVX-512 and bf16, time relative to ONNX
+# Runtime: YOLOX-nano at 416: OpenVINO 0.93; RTMDet-nano at 320: 0.88. OpenVINO owes that to bf16, which moves boxes by up to
+# half a pixel (in float32 it takes 1.2 times as long as ONNX Runtime), so it comes first for its own files only.
 AUTO: tuple[tuple[str, str], ...] = (
     ("tensorrt", "onnx"),
     ("edgetpu", "edgetpu"),
@@ -42,6 +44,7 @@ AUTO: tuple[tuple[str, str], ...] = (
     ("tflite", "tflite"),
     ("fake", "fake"),
 )
+_ACCELERATORS = ("tensorrt", "edgetpu")
 
 
 def load(
@@ -75,6 +78,26 @@ def load(
     if reason is not None:
         raise RuntimeUnavailable(f"runtime {runtime!r}: {reason}")
     return _load_one(runtime, request)
+
+
+def candidates(artifact: Artifact) -> list[tuple[str, str]]:
+    """(runtime, format) that `auto` tries for an artifact, in its order, whether they can run here or not.
+
+    First what runs on an accelerator, then the CPU in the manifest's order of formats.
+    """
+
+    def rank(candidate: tuple[str, str]) -> int:
+        runtime, format = candidate
+        return -1 if runtime in _ACCELERATORS or _on_gpu(runtime) else artifact.formats.index(format)
+
+    return sorted((each for each in AUTO if each[1] in artifact.formats), key=rank)
+
+
+def _on_gpu(runtime: str) -> bool:
+    """Whether that runtime of the CPU would take a GPU, as its build for GPUs does."""
+    module = importlib.import_module(RUNTIMES[runtime])
+    check: Callable[[], bool] | None = getattr(module, "takes_gpu", None)
+    return check is not None and check()
 
 
 def probe(runtime: str) -> str | None:
@@ -150,8 +173,8 @@ def _load_one(runtime: str, request: Request) -> EngineBase:
 def _load_any(request: Request) -> EngineBase:
     reasons: dict[str, str] = {}
     errors: list[ModelError] = []
-    for runtime, format in AUTO:
-        if format not in request.artifact.formats or runtime in reasons:
+    for runtime, _ in candidates(request.artifact):
+        if runtime in reasons:
             continue
         reason = _probe(runtime)
         if reason is None:

@@ -43,6 +43,15 @@ def probe() -> str | None:
     return "onnxruntime is not installed; run `pip install posebus[onnx]`"
 
 
+def takes_gpu() -> bool:
+    """Whether `device: auto` is a GPU, as in the build for CUDA."""
+    if probe() is not None:
+        return False
+    import onnxruntime
+
+    return choose("auto", onnxruntime.get_available_providers()).name != CPU
+
+
 def devices() -> list[str]:
     import onnxruntime
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from common import runtimes
 from common.artifact import Artifact, ArtifactError, find_artifact, read_artifact
 from common.manifest import ModelError
-from common.runtimes import RuntimeUnavailable, load, onnx, openvino, tflite
+from common.runtimes import RuntimeUnavailable, candidates, load, onnx, openvino, tflite
 from common.runtimes.base import Request
 from common.runtimes.fake import FakeEngine, parse_sleep
 from tests.model_parts import (
@@ -63,10 +64,39 @@ def test_auto_says_why_it_passed_a_better_runtime_over(tmp_path, caplog):
     assert "tensorrt cannot be imported" in passed_over["tensorrt"]
 
 
-def test_auto_takes_the_fastest_of_the_formats_there_are(tmp_path):
-    engine = load(of_all_formats(tmp_path))
+def test_auto_takes_the_format_that_the_manifest_lists_first(tmp_path):
+    artifact = of_all_formats(tmp_path)
+    engine = load(artifact)
+    assert (engine.name, engine.precision) == ("tflite", "float32")
+    engine.close()
+    tflite_file, onnx_file, int8 = artifact.manifest.file
+    turned = replace(artifact, manifest=artifact.manifest.model_copy(update={"file": (onnx_file, int8, tflite_file)}))
+    engine = load(turned)
     assert engine.name == "onnx"
     engine.close()
+
+
+def test_of_an_artifact_for_every_device_each_runtime_takes_its_own_file(tmp_path, monkeypatch):
+    """As our own networks come: int8 TFLite first."""
+    artifact = of_all_formats(tmp_path)
+    tflite_file, onnx_file, int8 = artifact.manifest.file
+    ours = replace(artifact, manifest=artifact.manifest.model_copy(update={"file": (int8, onnx_file, tflite_file)}))
+    assert candidates(ours) == [("tensorrt", "onnx"), ("tflite", "tflite"), ("onnx", "onnx"), ("openvino", "onnx")]
+    for runtime, precision in (("auto", "int8"), ("tflite", "int8"), ("onnx", "float32"), ("openvino", "float32")):
+        engine = load(ours, runtime=runtime)
+        assert (engine.precision, runtime in ("auto", engine.name)) == (precision, True)
+        engine.close()
+    hide(monkeypatch, "ai_edge_litert", "tflite_runtime")
+    engine = load(ours)
+    assert engine.name == "onnx"
+    engine.close()
+
+
+def test_a_gpu_goes_before_the_manifests_order(tmp_path, monkeypatch):
+    artifact = of_all_formats(tmp_path)
+    assert [runtime for runtime, _ in candidates(artifact)] == ["tensorrt", "tflite", "onnx", "openvino"]
+    monkeypatch.setattr(onnx, "takes_gpu", lambda: True)
+    assert [runtime for runtime, _ in candidates(artifact)] == ["tensorrt", "onnx", "tflite", "openvino"]
 
 
 def test_auto_takes_the_runtime_that_has_the_precision_asked_for(tmp_path):
