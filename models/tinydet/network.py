@@ -10,6 +10,7 @@ Sizes in comments are for input 256 x 416 (rows x columns).
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,7 +45,7 @@ class TinyDetConfig:
 
 
 CONFIGS = {
-    "tinydet-s": TinyDetConfig("tinydet-s", 320, 320, neck=48, tower=1, blocks=(1, 1, 2, 2, 2, 2)),
+    "tinydet-s": TinyDetConfig("tinydet-s", 320, 320, tower=1, blocks=(1, 1, 2, 2, 2, 2)),
     "tinydet-m": TinyDetConfig("tinydet-m", 416, 256),
 }
 
@@ -150,6 +151,17 @@ def shortened(trunk: Trunk, blocks: tuple[int, ...]) -> Trunk:
             taps[len(kept) - 1] = stride
     trunk.layers, trunk.taps = nn.Sequential(*kept), taps
     return trunk
+
+
+def start_from(network: TinyDet, donor: TinyDet) -> int:
+    """Take over what has the same place and shape in `donor`, whose trunk has no fewer blocks; returns how many tensors."""
+    theirs = copy.deepcopy(donor)
+    if donor.config.blocks != network.config.blocks:
+        shortened(theirs.trunk, network.config.blocks)
+    mine = network.state_dict()
+    fits = {name: value for name, value in theirs.state_dict().items() if name in mine and mine[name].shape == value.shape}
+    network.load_state_dict(mine | fits)
+    return len(fits)
 
 
 def start_from_imagenet(network: TinyDet) -> None:

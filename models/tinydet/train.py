@@ -22,7 +22,7 @@ from models.tinydet.config import RunConfig, read_config
 from models.tinydet.data import Mix, development, tensors, training_mix
 from models.tinydet.loss import losses
 from models.tinydet.measure import average_precision, detect, quarter_turned
-from models.tinydet.network import TinyDet, cells, flat, settle_new, start_from_imagenet
+from models.tinydet.network import TinyDet, cells, flat, settle_new, start_from, start_from_imagenet
 from models.tinydet.scene import Scene
 from models.tinypose.batches import to_input
 from models.training.checkpoints import load, save
@@ -108,11 +108,10 @@ def new_network(config: RunConfig, work: Path) -> TinyDet:
     if config.start == "imagenet":
         start_from_imagenet(network)
     elif config.start != "random":
-        state = load(work / config.start / "average.pt")["network"]
-        mine = network.state_dict()
-        fits = {name: value for name, value in state.items() if name in mine and mine[name].shape == value.shape}
-        print(f"start: {len(fits)} of {len(mine)} tensors of {config.start}")
-        network.load_state_dict(mine | fits)
+        state = load(work / config.start / "average.pt")
+        donor = TinyDet(RunConfig(**state["config"]).network)
+        donor.load_state_dict(state["network"])
+        print(f"start: {start_from(network, donor)} of {len(network.state_dict())} tensors of {config.start}")
     return network
 
 

@@ -26,6 +26,7 @@ from models.tinydet.network import (  # noqa: E402
     flat,
     settle_new,
     shortened,
+    start_from,
     start_from_imagenet,
 )
 from models.tinypose.network import Trunk, deploy, layers, parameters  # noqa: E402
@@ -116,6 +117,23 @@ def test_a_shortened_trunk_keeps_strides_and_taps() -> None:
 def test_more_blocks_than_there_are_or_none_are_refused(blocks: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="give 1 to"):
         shortened(Trunk(), blocks)
+
+
+def test_a_small_network_starts_from_a_large_one_block_by_block() -> None:
+    large = TinyDet(TinyDetConfig("large", 96, 64, neck=16, tower=2))
+    network = TinyDet(SMALL)
+    assert start_from(network, large) == len(network.state_dict())
+    torch.testing.assert_close(network.trunk.layers[4].layers[0].weight, large.trunk.layers[7].layers[0].weight)
+    torch.testing.assert_close(network.head.see[0].layers[0].weight, large.head.see[0].layers[0].weight)
+    assert len(large.trunk.layers) == 17  # the donor stays as it was
+
+
+def test_layers_of_other_shapes_start_anew() -> None:
+    large = TinyDet(TinyDetConfig("large", 96, 64, neck=24))
+    network = TinyDet(SMALL)
+    before = network.up.blocks["16"].layers[1].weight.clone()
+    assert start_from(network, large) < len(network.state_dict())
+    torch.testing.assert_close(network.up.blocks["16"].layers[1].weight, before)
 
 
 def test_frozen_blocks_get_no_gradient_and_the_others_do() -> None:
