@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.tinypose.augment import Augmentation
 from models.tinypose.network import Head, TinyPoseConfig
 from models.training.errors import TrainingError
 
@@ -55,6 +56,7 @@ class RunConfig(BaseModel):
     ema: float = Field(0.998, ge=0, lt=1)
     evaluate_every: int = Field(500, gt=0)
     seed: int = 1
+    augmentation: Augmentation = Augmentation()
     sets: tuple[Set, ...] = Field(min_length=1)
 
     @property

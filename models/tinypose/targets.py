@@ -8,6 +8,10 @@ from torch import Tensor
 
 from models.tinypose.network import TinyPoseConfig
 
+# The heatmap is also a choice among all cells: softmax of SHARPNESS times its values. A Gaussian peak of height 1 and sigma s
+# makes that a distribution of about s / sqrt(SHARPNESS), half a cell of stride 4: NARROW, in cells.
+SHARPNESS, NARROW = 10.0, 0.5
+CHOICE = 0.1  # weight of that loss: it finds the place soon, the squared error then shapes the peak that decoders refine
 REACH = 1.5  # cells round a keypoint whose vectors are learned: the cells that can win where the heatmap is a little off
 
 
@@ -34,6 +38,16 @@ def heatmaps(keypoints: Tensor, config: TinyPoseConfig, stride: int) -> Tensor:
     return y[..., :, None] * x[..., None, :]
 
 
+def _choice_loss(heat: Tensor, keypoints: Tensor, config: TinyPoseConfig, stride: int, height: Tensor) -> Tensor:
+    """Cross-entropy of the cell that is chosen, for keypoints within the crop."""
+    x, y = gaussians(keypoints, config, stride, NARROW * stride)
+    inside = ((x.amax(-1) > 0.5) & (y.amax(-1) > 0.5)).float() * height
+    label = (y[..., :, None] * x[..., None, :]).flatten(2)
+    label = label / label.sum(-1, keepdim=True).clamp(min=1e-6)
+    found = F.log_softmax(SHARPNESS * heat.float().flatten(2), -1)
+    return -((label * found).sum(-1) * inside).sum() / inside.sum().clamp(min=1)
+
+
 def _heat_loss(heat: Tensor, keypoints: Tensor, config: TinyPoseConfig, stride: int, height: Tensor) -> Tensor:
     """Mean squared error; `height` is how high the peak is to be: the teacher's own confidence.
 
@@ -42,7 +56,8 @@ def _heat_loss(heat: Tensor, keypoints: Tensor, config: TinyPoseConfig, stride: 
     target = heatmaps(keypoints, config, stride)
     known = (height > 0).float()
     error = (heat.float() - target * height[..., None, None]) ** 2 * (1 + 8 * target)
-    return (error.mean(dim=(2, 3)) * known).sum() / known.sum().clamp(min=1) * (heat.shape[-1] * heat.shape[-2]) / 40
+    squared = (error.mean(dim=(2, 3)) * known).sum() / known.sum().clamp(min=1) * (heat.shape[-1] * heat.shape[-2]) / 40
+    return squared + CHOICE * _choice_loss(heat, keypoints, config, stride, height)
 
 
 def offsets_loss(outputs: tuple[Tensor, ...], keypoints: Tensor, config: TinyPoseConfig, height: Tensor) -> Tensor:

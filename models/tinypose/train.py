@@ -19,7 +19,6 @@ from torch import nn
 
 from models.data.sample import Report
 from models.evaluation.oks import ap_tilde, oks
-from models.tinypose.augment import Augmentation
 from models.tinypose.batches import Example, Mix, to_input, upright
 from models.tinypose.config import RunConfig, read_config
 from models.tinypose.imagenet import load_imagenet
@@ -48,14 +47,14 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
     report = Report(strict=False)
-    mix = Mix(training_sets(config, kit, data, report), (config.width_px, config.height_px), Augmentation(), config.seed)
+    mix = Mix(training_sets(config, kit, data, report), (config.width_px, config.height_px), config.augmentation, config.seed)
     dev = dev_set(kit, report)
     print(*(f"{entry.kind} {entry.path}: {len(found)} people" for entry, (_, found) in zip(config.sets, mix.sets, strict=True)))
     print(f"development: {len(dev)} people\n{report}")
 
     network = new_network(config, work).to(memory_format=torch.channels_last).train()
     if config.start in ("imagenet", "random"):
-        settle_new(network, to_input(mix.batch(-1 % 2**32, 64)[1]))
+        settle_new(network, to_input(mix.batch(2**32 - 1, 64)[1]), trunk=config.start == "random")
     network = network.to(device)
     average = Ema(network, config.ema)
     optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99))
@@ -120,12 +119,12 @@ def new_network(config: RunConfig, work: Path) -> TinyPose:
     return network
 
 
-def settle_new(network: TinyPose, x: torch.Tensor) -> None:
-    """Residual branches start small, and the head near 0, where most of a heatmap is to stay."""
-    spread: dict[nn.Module, float] = {block.layers[-1]: 0.3 for block in network.neck.modules() if isinstance(block, DepthwiseBlock)}
+def settle_new(network: TinyPose, x: torch.Tensor, *, trunk: bool = False) -> None:
+    """Residual branches start small, and the head near 0, where most of a heatmap is to stay. trunk: it is untrained too."""
+    blocks = (block for block in network.neck.modules() if isinstance(block, DepthwiseBlock))
+    spread: dict[nn.Module, float] = {block.layers[-1]: 0.3 for block in blocks}
     spread |= dict.fromkeys(layers(network.head), 0.05)
-    new = nn.ModuleList([network.neck, network.head])
-    settle(network, new, x, spread=spread)
+    settle(network, network if trunk else nn.ModuleList([network.neck, network.head]), x, spread=spread)
 
 
 def groups(network: TinyPose, config: RunConfig) -> list[dict[str, Any]]:
