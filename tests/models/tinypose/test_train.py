@@ -104,7 +104,7 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, head: str) -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
-    assert oks(predict(network.eval(), config, crops), keypoints, np.full(6, 48 * 64 * 0.5)).mean() > 0.9
+    assert oks(predict(network.eval(), config, crops), keypoints, np.full(6, 48 * 64 * 0.5)).mean() > 0.8
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
