@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup check test demo bench lock docs clean setup-convert test-convert
+.PHONY: setup check test demo bench lock docs clean setup-convert test-convert train train-smoke
 
 setup: $(VENV)/.ready
 
@@ -31,7 +31,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.idle
 
-# PyTorch and the converters live in an environment of their own, .venv-convert (Python 3.11 or newer, about 3 GB).
+# PyTorch, trainers and converters live in an environment of their own, .venv-convert (Python 3.11 or newer, about 3 GB).
 CONVERT_VENV ?= .venv-convert
 
 setup-convert: $(CONVERT_VENV)/.ready
@@ -45,6 +45,16 @@ $(CONVERT_VENV)/.ready: requirements/convert.txt pyproject.toml
 
 test-convert: setup-convert
 	$(CONVERT_VENV)/bin/pytest tests/models $(wildcard tests/common/test_tensorrt*.py) $(wildcard tests/posebus/test_models_*.py)
+
+# From the data to models/zoo: MODEL=tinypose-s, tinypose-m, tinydet-s or tinydet-m. Goes on where it was interrupted.
+MODEL ?= tinypose-s
+
+train: setup-convert
+	$(CONVERT_VENV)/bin/python -m models.ship.reproduce $(MODEL)
+
+# Both networks from end to end on drawn figures, by the same code; a few minutes.
+train-smoke: setup-convert
+	$(CONVERT_VENV)/bin/python -m models.ship.smoke
 
 lock:
 	requirements/lock.sh

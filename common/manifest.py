@@ -211,6 +211,7 @@ class Manifest(_Table):
     pose: PoseSpec | None = None
     bottom_up: BottomUpSpec | None = None
     file: tuple[ModelFile, ...] = ()
+    training: FileSpec | None = Field(None, description="weights to go on training from, see models/ship/weights.py")
     measured: tuple[Measured, ...] = ()
     latency: tuple[Latency, ...] = ()
 

@@ -11,5 +11,5 @@ for extra in tflite onnx openvino demo; do lock --extra "$extra" -c requirements
 # Conversion (PyTorch) has a lock and an environment of its own: litert-torch needs older versions than the services have. The
 # CUDA packages that PyTorch's own build asks for are left to pip, as its CPU builds have none.
 uv pip compile --universal --python-version 3.11 -q --no-emit-index-url --no-header --no-annotate pyproject.toml \
-  --extra dev --extra convert --extra tensorrt-check -c requirements/convert.in -o requirements/convert.txt
+  --extra dev --extra train --extra tensorrt-check -c requirements/convert.in -o requirements/convert.txt
 grep -vE '^(nvidia-|cuda-|triton)' requirements/convert.txt > requirements/convert.tmp && mv requirements/convert.tmp requirements/convert.txt

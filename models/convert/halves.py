@@ -1,7 +1,7 @@
-"""Float networks with their weights as 16-bit floats: half the file, the same speed, and what 11 bits of a weight can tell.
+"""Float networks with their weights as 16-bit floats: half the file, the same speed, 11 bits of each weight.
 
-They are made float32 once, when the network is loaded; all arithmetic is float32. So nothing overflows, and CPUs without float16
-arithmetic lose no time.
+They are made float32 once, when the network is loaded; all arithmetic is float32. So nothing overflows, and CPUs without
+float16 arithmetic lose no time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def _halved(values: Any, name: str) -> Any:
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
         raise ConversionError(
-            f"weight {name!r} reaches {np.abs(values).max():.3g}, float16 ends at 65504; leave the float16 formats out of --formats"
+            f"weight {name!r} reaches {np.abs(values).max():.3g}, float16 ends at 65504; leave the float16 formats out of "
+            "--formats"
         )
     return half
 

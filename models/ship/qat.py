@@ -1,13 +1,14 @@
 """Make a trained network fit for int8: `python -m models.ship.qat out/training/tinypose-s/average.pt`.
 
-For where the converter's own means (equal channels, chosen ranges, corrected biases) lose more than .01 OKS. The network goes on
-learning with its weights and activations rounded as int8 rounds them; what it learns is to answer like itself before, in floats:
-that needs no labels, and cannot drift to other ones.
+For where the converter's own means (equal channels, chosen ranges, corrected biases) lose more than .01 OKS. The network goes
+on learning with its weights and activations rounded as int8 rounds them; what it learns is to answer like itself before, in
+floats: that needs no labels, and cannot drift to other ones.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,7 @@ def quantise_aware(
     weights = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99))
     losses: list[float] = []
+    started = time.monotonic()
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * cosine(step, steps, min(20, max(1, steps // 10)))
@@ -63,9 +65,24 @@ def quantise_aware(
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
             print(f"int8: step {step + 1}/{steps} unlike the float network by {np.mean(losses):.4f}", flush=True)
             if log is not None:
-                log.add(step=step + 1, unlike=float(np.mean(losses)), learning_rate=optimiser.param_groups[0]["lr"])
+                seconds, lr = time.monotonic() - started, optimiser.param_groups[0]["lr"]
+                log.add(step=step + 1, seconds=seconds, unlike=float(np.mean(losses)), learning_rate=lr)
             losses = []
     return real(network).eval()
+
+
+def fine_tune(
+    weights: Path, target: Path, kit: Path, data: Path, *, steps: int = 300, batch: int = 16, rate: float = 1e-4
+) -> Path:
+    """From average.pt of a run to a file that is the same but for its weights; a log and curves beside those of the run."""
+    trained = read_trained(weights)
+    torch.manual_seed(trained.config.seed)
+    settings = {"weights": weights.name, "run": trained.config.name, "steps": steps, "batch": batch, "rate": rate}
+    log = RunLog(trained.runs / "int8", settings)
+    network = quantise_aware(trained, trained.pictures(kit, data), steps=steps, batch=batch, rate=rate, log=log)
+    log.draw()
+    save(target, {"network": network.cpu().state_dict(), "config": trained.settings, "int8": settings})
+    return target
 
 
 def main(
@@ -79,15 +96,7 @@ def main(
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     torch.set_num_threads(threads)
-    trained = read_trained(weights)
-    torch.manual_seed(trained.config.seed)
-    settings = {"weights": weights.name, "run": trained.config.name, "steps": steps, "batch": batch, "rate": rate}
-    log = RunLog(trained.runs / "int8", settings)
-    network = quantise_aware(trained, trained.pictures(kit, data), steps=steps, batch=batch, rate=rate, log=log)
-    log.draw()
-    target = out or weights.with_name("int8.pt")
-    save(target, {"network": network.cpu().state_dict(), "config": trained.settings})
-    print(target)
+    print(fine_tune(weights, out or weights.with_name("int8.pt"), kit, data, steps=steps, batch=batch, rate=rate))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ Likeness = Callable[[Outputs, Outputs], Tensor]
 
 @dataclass(frozen=True)
 class Trained:
-    """network: with the averaged weights. runs: the folder of the run's log and curves.
+    """network: with the averaged weights. runs: the folder of the run's log and curves. quantised: by models.ship.qat.
 
     unlike: how far the network's outputs are from another's, a scalar; where nobody is, only scores count.
     """
@@ -46,6 +46,7 @@ class Trained:
     network: nn.Module
     runs: Path
     unlike: Likeness
+    quantised: bool = False
 
     def pictures(self, kit: Path, data: Path) -> Pictures:
         """(step, count) -> what the network was trained on at that step, (count, H, W, 3) uint8 RGB, changed as it was then."""
@@ -58,24 +59,24 @@ class Trained:
         return lambda step, count: np.stack([scene.image for scene in scenes.batch(step, count)])
 
 
-def read_trained(path: Path) -> Trained:
-    """average.pt of a run of either network. Raises TrainingError."""
+def read_trained(path: Path, runs: Path | None = None) -> Trained:
+    """average.pt of a run of either network. runs: the folder of logs, by default the network's own. Raises TrainingError."""
     state = load(path)
     settings: dict[str, Any] = state["config"] if isinstance(state.get("config"), dict) else {}
     if {"head", "neck"} <= settings.keys():
         pose = tinypose_config.RunConfig(**settings)
         network: nn.Module = TinyPose(pose.network, frozen=pose.frozen)
         kind: Kind = "tinypose"
-        made: Any = (pose, tinypose_train.RUNS / pose.name, _pose_unlike(pose.head))
+        made: Any = (pose, (runs or tinypose_train.RUNS) / pose.name, _pose_unlike(pose.head))
     elif {"variant", "frozen"} <= settings.keys():
         det = tinydet_config.RunConfig(**settings)
         network, kind = TinyDet(det.network, frozen=det.frozen), "tinydet"
-        made = (det, tinydet_train.RUNS / det.name, _det_unlike(cells(det.network)[1]))
+        made = (det, (runs or tinydet_train.RUNS) / det.name, _det_unlike(cells(det.network)[1]))
     else:
         raise TrainingError(f"{path} is of no known network; give average.pt of `python -m models.tinypose.train` or tinydet's")
     network.load_state_dict(state["network"])
-    config, runs, unlike = made
-    return Trained(kind, config, settings, network, runs, unlike)
+    config, log, unlike = made
+    return Trained(kind, config, settings, network, log, unlike, quantised="int8" in state)
 
 
 def _pose_unlike(head: str) -> Likeness:

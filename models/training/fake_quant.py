@@ -1,7 +1,7 @@
 """A network that computes as its int8 file will: weights and activations rounded to 8 bits, and gradients as if they were not.
 
-Per channel symmetric weights and per tensor asymmetric activations, as TFLite's int8 has them; the gradient of rounding is taken
-as 1 inside the range and 0 outside (straight-through: Bengio et al., arXiv:1308.3432; Jacob et al., CVPR 2018, section 3).
+Per channel symmetric weights and per tensor asymmetric activations, as TFLite's int8 has them; the gradient of rounding is
+taken as 1 inside the range and 0 outside (straight-through: Bengio et al., arXiv:1308.3432; Jacob et al., CVPR 2018).
 Activations are rounded where the file keeps them: behind a layer with its fused ReLU, and behind a sum.
 """
 
@@ -19,7 +19,7 @@ from models.tinypose.network import ConvNorm
 
 LEVELS = 127
 FUSED = (F.relu, F.relu6)
-SLOWNESS = 0.95  # of a range's moving average: the mean of the extremes of 20 batches, as the converter takes those of its pictures
+SLOWNESS = 0.95  # of a range's moving average: the mean extremes of 20 batches, as the converter takes those of its pictures
 
 
 class FakeWeights(nn.Module):
