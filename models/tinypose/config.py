@@ -33,6 +33,7 @@ class Set(BaseModel):
 
 class RunConfig(BaseModel):
     """start: `imagenet`, `random`, or the name of the run whose average is gone on from (layers of other shapes start anew).
+    keep: of that run, all of it or its trunk only.
 
     frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
     """
@@ -46,6 +47,7 @@ class RunConfig(BaseModel):
     neck: int = Field(64, gt=0, multiple_of=8)
     blocks: int = Field(1, gt=0)
     start: str = "imagenet"
+    keep: Literal["all", "trunk"] = "all"
     frozen: int = Field(5, ge=0)
     steps: int = Field(gt=0)
     warmup: int = Field(200, ge=0)

@@ -53,7 +53,7 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
     print(f"development: {len(dev)} people\n{report}")
 
     network = new_network(config, work).to(memory_format=torch.channels_last).train()
-    if config.start in ("imagenet", "random"):
+    if config.start in ("imagenet", "random") or config.keep == "trunk":
         settle_new(network, to_input(mix.batch(2**32 - 1, 64)[1]), trunk=config.start == "random")
     network = network.to(device)
     average = Ema(network, config.ema)
@@ -106,14 +106,15 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
 
 
 def new_network(config: RunConfig, work: Path) -> TinyPose:
-    """With the start that the configuration names. A run to go on from is looked for in `work`, then among the shipped ones."""
+    """With the start that the configuration names. A run to go on from is looked for in `work`."""
     network = TinyPose(config.network, frozen=config.frozen)
     if config.start == "imagenet":
         load_imagenet(network.trunk)
     elif config.start != "random":
         state = load(work / config.start / "average.pt")["network"]
         mine = network.state_dict()
-        fits = {name: value for name, value in state.items() if name in mine and mine[name].shape == value.shape}
+        wanted = [name for name in mine if config.keep == "all" or name.startswith("trunk.")]
+        fits = {name: state[name] for name in wanted if name in state and mine[name].shape == state[name].shape}
         print(f"start: {len(fits)} of {len(mine)} tensors of {config.start}")
         network.load_state_dict(mine | fits)
     return network
