@@ -115,11 +115,11 @@ def _read(entry: Set, real: dict[str, list[Sample]], data: Path, report: Report)
 
 
 def read_folder(folder: Path, report: Report) -> list[Sample]:
-    """All pictures of a folder in COCO's layout: `annotations/*.json` or `*.json`, and `images/` or the folder itself."""
+    """All pictures of a folder in COCO's layout: `annotations/*.json` or `*.json`; `images/`, `pictures/` or the folder."""
     files = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
     if not files:
         raise TrainingError(f"{folder} holds no COCO annotations (*.json or annotations/*.json); make it or give --data")
-    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    pictures = next((path for name in ("images", "pictures") if (path := folder / name).is_dir()), folder)
     return [sample for path in files for sample in read_coco(path, pictures, source=folder.name, report=report)]
 
 
