@@ -59,7 +59,7 @@ def _photo(folder: Path, people: int) -> Scene | None:
 def _clip(people: int) -> Scene:
     """The clip shows one person: the others are the same box, moved a little, so that as many crops are cut."""
     video = cv2.VideoCapture(str(CLIP))
-    detector = load_detector(DetectorSettings())
+    detector = load_detector(DetectorSettings(model="movenet-multipose"))
     try:
         while True:
             ok, image = video.read()

@@ -99,6 +99,25 @@ def test_a_part_that_does_not_validate_is_named():
         config.parse_part(config.DetectorSettings, ConfigPart(part="detector", revision="abc", data={"score_min": 7}))
 
 
+def test_each_stage_has_a_default_network_that_does_its_task():
+    from common.artifact import find_artifact
+
+    for stage, task, settings in (("detector", "detect", config.DetectorSettings()), ("pose", "pose", config.PoseSettings())):
+        assert config.default_models()[stage] == settings.model
+        assert task in find_artifact(settings.model).tasks
+
+
+def test_without_a_name_bottom_up_takes_a_network_that_finds_whole_skeletons(tmp_path):
+    from common.artifact import find_artifact
+
+    loaded = load(tmp_path, GOOD + "pose: {approach: bottom_up}\n")
+    assert "bottom_up" in find_artifact(loaded.pose.model).tasks
+    named = load(tmp_path, GOOD + "pose: {approach: bottom_up, model: artifacts/pifpaf}\n")
+    assert named.pose.model == "artifacts/pifpaf"
+    part = config.split(loaded)["pose"]
+    assert config.parse_part(config.PoseSettings, part) == loaded.pose
+
+
 @pytest.mark.parametrize("text", [GOOD.replace("    source: rtsp", "    sorce: rtsp"), GOOD.replace("rtsp://", "fps: rtsp://")])
 def test_an_error_shows_no_password(tmp_path, text):
     assert all("secret" not in problem for problem in problems(tmp_path, text))

@@ -42,10 +42,16 @@ def test_debug_shows_the_traceback(posebus: Command, tmp_path: Path) -> None:
 def test_wrong_addresses_and_names_are_told_with_their_fix(
     posebus: Command, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posebus.demo._get_model", lambda console: None)
+    monkeypatch.setattr("posebus.demo._get_model", lambda name, console: name)
     done = posebus(*arguments)
     assert done.code == 2
     assert said in done.err
+
+
+def test_a_network_for_the_demo_that_does_not_exist_is_named(posebus: Command) -> None:
+    done = posebus("demo", "--pose", "pp-tinypos-256x192")
+    assert done.code == 2
+    assert "did you mean 'pp-tinypose-256x192'" in done.err
 
 
 def test_a_password_file_that_cannot_be_read_is_named(posebus: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,46 @@ def test_a_network_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
     assert "does not load tiny-onnx 1: " in found.text
 
 
+def site(folder: Path, **stages: object) -> Path:
+    file = folder / "posebus.yaml"
+    cameras = "cameras: [{name: lobby, source: 'rtsp://192.0.2.1/1'}]\n"
+    file.write_text(cameras + "".join(f"{name}: {json.dumps(stage)}\n" for name, stage in stages.items()))
+    return file
+
+
+def of_models(config: Path | None = None) -> dict[str, Finding]:
+    return {finding.what: finding for finding in checks.models(config)}
+
+
+def test_the_networks_of_both_stages_are_looked_at(tmp_path: Path) -> None:
+    own = tiny_artifact(tmp_path / "tiny", "onnx")
+    found = of_models(site(tmp_path, detector={"model": str(own.folder)}, pose={"model": "fake-person"}))
+    assert found["model of detector"] == Finding("model of detector", "ok", "tiny-onnx 1, its files are here; onnx runs it")
+    assert found["model of pose"].text == "fake-person 1, its files are here; fake runs it"
+    assert of_models().keys() == found.keys()
+
+
+def test_a_network_that_is_not_here_yet_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSEBUS_CACHE", str(tmp_path / "cache"))
+    found = of_models(site(tmp_path, detector={"model": "movenet-multipose"}))["model of detector"]
+    assert (found.level, found.fix) == ("warn", "posebus models pull movenet-multipose")
+
+
+def test_a_network_that_cannot_run_is_a_failure_with_its_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = str(tiny_artifact(tmp_path / "tiny", "onnx").folder)
+    unknown = of_models(site(tmp_path, pose={"model": "pp-tinypose"}))["model of pose"]
+    assert (unknown.level, unknown.fix) == ("fail", "correct `model` in the configuration")
+    monkeypatch.setattr(checks, "probe", lambda runtime: f"no {runtime}; install it")
+    asked = of_models(site(tmp_path, pose={"model": own, "runtime": "onnx"}))["model of pose"]
+    assert (asked.level, asked.text) == ("fail", "tiny-onnx 1 is to run on onnx: no onnx; install it")
+    free = of_models(site(tmp_path, pose={"model": own}))["model of pose"]
+    assert (free.level, free.text) == ("fail", "tiny-onnx 1 (onnx) runs on no runtime here")
+
+
+def test_bottom_up_has_one_network(tmp_path: Path) -> None:
+    assert of_models(site(tmp_path, pose={"approach": "bottom_up"})).keys() == {"model of pose"}
+
+
 def test_the_table_for_people_counts_the_findings(posebus: Command) -> None:
     done = posebus("doctor")
     assert done.out.splitlines()[-1].count("ok") == 1

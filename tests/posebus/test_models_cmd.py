@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.artifact import list_artifacts
+from common.config import default_models
 from posebus.cli import app
 from tests.model_parts import tiny_artifact
 
@@ -30,6 +31,19 @@ def test_the_list_names_formats_and_precisions():
     assert "float32, float16" in lines["yolox-nano"]
     assert "int8" in lines["movenet-lightning"]
     assert "edgetpu" in lines["movenet-lightning"]
+
+
+def test_the_list_says_which_networks_are_the_defaults():
+    lines = {line.split("│")[1].strip(): line for line in said("list").splitlines() if line.count("│") > 5}
+    for stage, model in default_models().items():
+        assert stage in lines[model].split("│")[4]
+    assert not {"detector", "pose"} & set(lines["yolox-nano"].split("│")[4].split())
+
+
+def test_show_says_what_auto_would_run(tmp_path):
+    text = " ".join(said("show", "yolox-nano").split())
+    assert "default of nothing" in text
+    assert "tensorrt (onnx float32), onnx (onnx float32), openvino (onnx float32), tflite (tflite float16)" in text
 
 
 @pytest.mark.parametrize("name", [artifact.name for artifact in list_artifacts()])

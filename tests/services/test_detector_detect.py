@@ -132,7 +132,7 @@ def test_models_that_cannot_serve_are_named():
 
 def test_movenet_finds_nobody_in_noise_and_passes_its_self_check():
     pulled("movenet-multipose")
-    found = load_detector(DetectorSettings(score_min=0.4))
+    found = load_detector(DetectorSettings(model="movenet-multipose", score_min=0.4))
     found.self_check()
     assert found.input_size_px == (256, 256)
     assert len(found.detect(np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8))) == 0
@@ -142,9 +142,10 @@ def test_movenet_finds_nobody_in_noise_and_passes_its_self_check():
         found.detect(room())
 
 
-def test_movenet_finds_the_walking_person_at_any_size():
-    pulled("movenet-multipose")
-    found = load_detector(DetectorSettings())
+@pytest.mark.parametrize("name", sorted({DetectorSettings().model, "movenet-multipose"}))
+def test_a_detector_finds_the_walking_person_at_any_size(name):
+    pulled(name)
+    found = load_detector(DetectorSettings(model=name))
     image = walking_person()
     whole = found.detect(image)
     assert whole.scores[0] > 0.5
@@ -154,7 +155,7 @@ def test_movenet_finds_the_walking_person_at_any_size():
 
 
 @pytest.mark.kit
-@pytest.mark.parametrize("name", ["rtmdet-nano", "picodet-s-320", "movenet-multipose"])
+@pytest.mark.parametrize("name", sorted({DetectorSettings().model, "rtmdet-nano", "picodet-s-320", "movenet-multipose"}))
 def test_real_networks_find_the_cook(name, kit: Path):
     pulled(name)
     found = load_detector(DetectorSettings(model=name))

@@ -129,9 +129,18 @@ def test_a_detector_is_no_pose_network():
         load_estimator(PoseSettings(model="rtmdet-nano"))
 
 
-def test_movenet_finds_the_skeleton_of_the_walking_person():
-    pulled("movenet-multipose")
-    detector, poses = load_detector(DetectorSettings()), load_estimator(PoseSettings())
+PP_TINYPOSE = ("pp-tinypose-256x192", "pp-tinypose-128x96")
+PAIRS = {
+    "the defaults": (DetectorSettings(), PoseSettings()),
+    "movenet": (DetectorSettings(model="movenet-multipose"), PoseSettings(model="movenet-multipose")),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_networks_find_the_skeleton_of_the_walking_person(pair):
+    for settings in PAIRS[pair]:
+        pulled(settings.model)
+    detector, poses = load_detector(PAIRS[pair][0]), load_estimator(PAIRS[pair][1])
     poses.self_check()
     image = walking_person()
     box = detector.detect(image).boxes[:1]
@@ -148,7 +157,7 @@ def test_movenet_finds_the_skeleton_of_the_walking_person():
 
 
 @pytest.mark.kit
-@pytest.mark.parametrize("name", ["movenet-multipose", "pp-tinypose-256x192", "pp-tinypose-128x96"])
+@pytest.mark.parametrize("name", sorted({PoseSettings().model, "movenet-multipose", *PP_TINYPOSE}))
 def test_real_networks_find_the_pitchers_skeleton(name, kit: Path):
     import json
 
