@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.geometry import resize
 from common.locks import PART, locked
 from models.data.errors import DataError
-from models.data.picture import Image
+from models.data.picture import Image, shrunk_size
 from models.data.sample import Person, Sample, read_picture
 
 CACHE = Path(".cache") / "data"  # git ignores it
@@ -66,7 +66,7 @@ def pack(samples: Sequence[Sample], long_side_px: int, *, cache: Path = CACHE) -
     """
     if long_side_px < 1:
         raise DataError(f"pictures cannot be packed to a longer side of {long_side_px} px; give at least 1")
-    sizes = [packed_size(sample.picture.size_px, long_side_px) for sample in samples]
+    sizes = [shrunk_size(sample.picture.size_px, long_side_px) for sample in samples]
     starts = np.concatenate([[0], np.cumsum([width * height * 3 for width, height in sizes], dtype=np.int64)])
     path = cache / f"{key(samples, long_side_px)}.pack"
     try:
@@ -85,12 +85,6 @@ def pack(samples: Sequence[Sample], long_side_px: int, *, cache: Path = CACHE) -
         for sample, picture in zip(samples, pictures, strict=True)
     )
     return Packed(shrunk, path)
-
-
-def packed_size(size_px: tuple[int, int], long_side_px: int) -> tuple[int, int]:
-    """(width, height) of a picture in the pack."""
-    scale = min(1.0, long_side_px / max(size_px))
-    return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
 
 
 def key(samples: Sequence[Sample], long_side_px: int) -> str:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class ZipPicture:
 
 @dataclass(frozen=True, eq=False)
 class MemoryPicture:
-    """Pixels (H, W, 3) uint8 RGB that are at hand: rendered people, frames of a clip."""
+    """Pixels (H, W, 3) uint8 RGB that are at hand: rendered people."""
 
     pixels: Image
 
@@ -77,6 +77,21 @@ class MemoryPicture:
 
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture as its JPEG or PNG bytes, a tenth of its pixels: frames of a clip; `name` is for errors."""
+
+    content: bytes = field(repr=False)
+    name: str
+    size_px: tuple[int, int]
+
+    def read(self) -> Image:
+        return decode(self.content, self.name)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
 
 
 def _stated(path: Path) -> str:
@@ -132,3 +147,9 @@ def decode(content: bytes, what: str) -> Image:
     if image is None:
         raise DataError(f"{what}: {len(content)} bytes that are no picture; fetch it again, or take its labels out")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def shrunk_size(size_px: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    """(width, height) of a picture shrunk to a longer side of at most `long_side_px`; a smaller one keeps its size."""
+    scale = min(1.0, long_side_px / max(size_px))
+    return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))

@@ -15,6 +15,7 @@ import numpy as np
 from common.geometry import Floats
 from common.skeleton import KEYPOINTS, NUM_KEYPOINTS
 from models.data.errors import DataError as DataError
+from models.data.picture import EncodedPicture as EncodedPicture
 from models.data.picture import FilePicture as FilePicture
 from models.data.picture import Image as Image
 from models.data.picture import MemoryPicture as MemoryPicture
