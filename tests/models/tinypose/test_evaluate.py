@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from models.evaluation.coco import read_coco
 from models.evaluation.lsp import read_lsp
 from models.evaluation.scores import score_keypoints
 from models.evaluation.variants import Variant, chosen
-from models.tinypose.evaluate import compare_precisions, evaluate, main
+from models.tinypose.evaluate import compare_precisions, estimate_all, evaluate, main
 from services.pose.estimate import PoseEstimator
 from tests.models.evaluation import folders
 from tests.models.evaluation.folders import BOXES, annotation, content
@@ -59,6 +60,15 @@ def test_without_the_official_code_ap_is_null(folder, monkeypatch):
     monkeypatch.setattr(official, "version", lambda: None)
     row = numbers(folder)["fake-person"]
     assert (row["ap"], row["ap_own"]) == (None, 1)
+
+
+def test_a_person_is_ranked_by_the_mean_score_of_the_keypoints(folder):
+    keypoints = np.zeros((2, 17, 3), np.float32)
+    keypoints[0, 0, 2], keypoints[1, :, 2] = 1, 0.5
+    estimator = SimpleNamespace(estimate=lambda image, boxes: keypoints)
+    found = estimate_all(estimator, read_coco(folder).pictures)
+    assert found[0].scores.tolist() == pytest.approx([1 / 17, 0.5])
+    assert found[1].values.shape == (0, 17, 3), "nobody is in the second picture"
 
 
 def test_labels_that_are_elsewhere_cost_what_the_formula_says(folder):
