@@ -77,7 +77,7 @@ def draw_person(mould: Mould, rng: np.random.Generator) -> Placed:
     body = dress(mould.cast(draw_phenotype(rng)), draw_outfit(rng))
     names = list(MOTIONS)
     posture = draw_posture(rng, names[rng.choice(len(names), p=list(MOTIONS.values()))])
-    vertices, joints = Rig(body).place(posture.channels, float(rng.uniform(-180.0, 180.0)))
+    vertices, joints = Rig(body, mould).place(posture.channels, float(rng.uniform(-180.0, 180.0)))
     seat = None
     if posture.channels["chair"] > 0.5:
         seat = _seat(vertices, joints[0], rng)
