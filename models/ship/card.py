@@ -58,7 +58,7 @@ def _input(artifact: Artifact, training: Row) -> str:
 
 def _files(artifact: Artifact, report: Row) -> str:
     steps = {step["file"]: step for step in report.get("steps", ())}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for file in artifact.manifest.file:
         step = steps.get(file.path, {})
         placed = step.get("on_edgetpu")

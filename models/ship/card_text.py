@@ -38,12 +38,10 @@ LIMITS = {
     ),
     "tinydet": (
         "* The validation sets are small: read the intervals, not the third digit.\n"
-        "* Its training boxes are a vote of other detectors, looked over by eye in part. Dense groups and people smaller than "
-        "about 20 pixels in its input are missed.\n"
-        "* Recall of lying people rests on a few clips of two homes and one laboratory, with one box read by eye for each "
-        "clip.\n"
-        "* Children, wheelchairs, fisheye and thermal cameras were not measured. Dolls, posters and screens with people are "
-        "found too.\n"
+        "* Its training boxes are a vote of other detectors, looked over by eye in part; they miss people in dense groups, and "
+        "so may this.\n"
+        "* Recall of lying people rests on a few clips of one home and one laboratory, one box read by eye for each clip.\n"
+        "* Children, wheelchairs, fisheye and thermal cameras, dolls, posters and screens with people were not measured.\n"
         "* Never run on a real Edge TPU, Jetson or GPU."
     ),
 }

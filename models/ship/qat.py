@@ -72,10 +72,11 @@ def quantise_aware(
 
 
 def fine_tune(
-    weights: Path, target: Path, kit: Path, data: Path, *, steps: int = 300, batch: int = 16, rate: float = 1e-4
-) -> Path:
+    weights: Path, target: Path, kit: Path, data: Path, *, steps: int = 300, batch: int = 16, rate: float = 1e-4,
+    runs: Path | None = None,
+) -> Path:  # fmt: skip
     """From average.pt of a run to a file that is the same but for its weights; a log and curves beside those of the run."""
-    trained = read_trained(weights)
+    trained = read_trained(weights, runs)
     torch.manual_seed(trained.config.seed)
     settings = {"weights": weights.name, "run": trained.config.name, "steps": steps, "batch": batch, "rate": rate}
     log = RunLog(trained.runs / "int8", settings)
@@ -93,10 +94,11 @@ def main(
     rate: Annotated[float, typer.Option(help="learning rate at its highest")] = 1e-4,
     kit: Annotated[Path, typer.Option(envvar="POSEBUS_KIT", help="the folder of the training data")] = Path("../shared/kit"),
     data: Annotated[Path, typer.Option(help="the folder of further sets in COCO's layout")] = Path("out/data"),
+    runs: Annotated[Path | None, typer.Option(help="the folder of logs; default: runs/ of the network's package")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     torch.set_num_threads(threads)
-    print(fine_tune(weights, out or weights.with_name("int8.pt"), kit, data, steps=steps, batch=batch, rate=rate))
+    print(fine_tune(weights, out or weights.with_name("int8.pt"), kit, data, steps=steps, batch=batch, rate=rate, runs=runs))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""From a run's weights to an artifact of the zoo: converted, compared, checked against its devices, and put in place at "
-"once."""
+"""From a run's weights to an artifact of the zoo: converted, compared, checked against its devices, put in place at once."""
 
 from __future__ import annotations
 

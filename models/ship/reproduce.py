@@ -1,7 +1,7 @@
 """One command from the data to a shipped network: `make train MODEL=tinypose-s`.
 
-Renders the sets that its configurations name, trains the runs that it goes on from and its own, fine-tunes for int8 where that is
-in the recipe, and ships. What is done already stays: after an interruption the same command goes on where it was.
+Renders the sets that its configurations name, trains the runs that it goes on from and its own, fine-tunes for int8 and
+ships. What is done already stays: after an interruption the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -95,14 +95,15 @@ def train(kind: str, config: Any, places: Places) -> Path:
         return checkpoint.with_name("average.pt")
     resume = checkpoint.is_file()
     if kind == "tinypose":
-        return tinypose.train(config, places.kit, places.data, places.work, tinypose.RUNS, resume=resume)
+        return Path(tinypose.train(config, places.kit, places.data, places.work, tinypose.RUNS, resume=resume))
     report = Report(strict=False)
     mix, dev = training_mix(config, places.kit, places.data, report), development(places.kit, report)
-    return tinydet.train(config, mix, dev, places.work, tinydet.RUNS, resume=resume)
+    return Path(tinydet.train(config, mix, dev, places.work, tinydet.RUNS, resume=resume))
 
 
 def reproduce(name: str, places: Places, out: Path, *, int8_steps: int, threads: int) -> None:
-    """From the data to the artifact at `out`. int8_steps: of the fine-tuning for int8; 0: none. Raises ModelError, DataError."""
+    """From the data to the artifact at `out`. int8_steps: of the fine-tuning for int8, 0: none. Raises ModelError, DataError.
+    """
     recipes = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
     runs = chain(name)
     for path in sets_of(runs):

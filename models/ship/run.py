@@ -27,11 +27,13 @@ MAX_LOST = {"oks": 0.01, "ap50": 0.02}  # by int8 on validation data; above it, 
 
 def ship(
     name: str, weights: Path, out: Path, *, kit: Path, data: Path, coco: Path | None = None, beside: list[str] | None = None,
-    calibration: int = 128, check: int = 48, max_lost: float | None = None, threads: int = 2,
+    calibration: int = 128, check: int = 48, max_lost: float | None = None, threads: int = 2, runs: Path | None = None,
 ) -> Rows:  # fmt: skip
-    """Returns the numbers of the shipped files. coco: data to measure on, instead of the kit's. Raises ModelError, "
-    "DataError."""
-    trained = read_trained(weights)
+    """Returns the numbers of the shipped files. coco: data to measure on, instead of the kit's; runs: the folder of logs.
+
+    Raises ModelError, DataError.
+    """
+    trained = read_trained(weights, runs)
     source = source_of(trained, weights, name)
     pictures = ship_data(trained, source, kit, data, calibration=calibration, check=check)
     with tempfile.TemporaryDirectory(prefix="posebus-ship-") as temporary:
@@ -78,10 +80,11 @@ def main(
     kit: Annotated[Path, typer.Option(envvar="POSEBUS_KIT", help="the folder of the data")] = Path("../shared/kit"),
     data: Annotated[Path, typer.Option(help="the folder of further sets in COCO's layout")] = Path("out/data"),
     max_lost: Annotated[float | None, typer.Option(help="of OKS or AP50, by int8; default 0.01 and 0.02")] = None,
+    runs: Annotated[Path | None, typer.Option(help="the folder of logs; default: runs/ of the network's package")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     try:
-        ship(name, weights, out or zoo_folder() / name, kit=kit, data=data, max_lost=max_lost, threads=threads)
+        ship(name, weights, out or zoo_folder() / name, kit=kit, data=data, max_lost=max_lost, threads=threads, runs=runs)
     except (ModelError, OSError, ValueError) as error:
         print(f"error: {error}")
         raise typer.Exit(1) from error

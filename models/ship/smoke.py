@@ -18,8 +18,9 @@ from common.artifact import read_artifact, verify
 from common.manifest import ModelError
 from models.data.sample import Report
 from models.ship.figures import write_figures
+from models.ship.measure import Rows
 from models.ship.qat import quantise_aware
-from models.ship.run import Rows, ship
+from models.ship.run import ship
 from models.ship.trained import read_trained
 from models.ship.weights import load_weights, training_weights
 from models.tinydet import train as tinydet
@@ -64,13 +65,13 @@ def smoke(work: Path, *, threads: int = 2) -> dict[str, Rows]:
         started = time.monotonic()
         train(data, work, stop_at=config.steps // 2)
         weights = train(data, work, resume=True)
-        trained = read_trained(weights)
+        trained = read_trained(weights, work / "runs")
         network = quantise_aware(trained, trained.pictures(NO_KIT, data), steps=15, batch=4, rate=5e-5)
         fine = weights.with_name("int8.pt")
         save(fine, {"network": network.state_dict(), "config": trained.settings, "int8": {"steps": 15}})
         rows = ship(
             name, fine, work / "zoo" / name, kit=NO_KIT, data=data, coco=held, beside=[], calibration=24, check=12,
-            max_lost=0.1, threads=threads,
+            max_lost=0.1, threads=threads, runs=work / "runs",
         )  # fmt: skip
         _inspect(work / "zoo" / name, rows)
         found[name] = rows
