@@ -33,7 +33,7 @@ def list_models() -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for artifact in list_artifacts():
         size = sum(file.size_bytes for file in artifact.manifest.file) / 2**20
-        here = "[green]yes[/]" if is_here(artifact) else "no"
+        here = "[green]yes[/]" if is_here(artifact) else ", ".join(_formats_here(artifact)) or "no"
         precisions = ", ".join(dict.fromkeys(file.precision for file in artifact.manifest.file))
         table.add_row(artifact.name, artifact.version, ", ".join(artifact.tasks), default_of(artifact.name),
                       ", ".join(artifact.formats), precisions, f"{size:.1f} MB", here, artifact.manifest.licence)  # fmt: skip
@@ -74,6 +74,11 @@ def verify_models(names: NamesArgument = None) -> None:
         raise typer.Exit(1)
     if not (names or checked):
         typer.echo("no model files are here yet; `posebus models pull` gets them")
+
+
+def _formats_here(artifact: Artifact) -> list[str]:
+    """Formats all of whose files are here: an image has only those that its runtime reads."""
+    return [format for format in artifact.formats if artifact.manifest.file and is_here(artifact, formats=(format,))]
 
 
 def _chosen(names: list[str] | None, every: bool, default: list[str]) -> list[Artifact]:

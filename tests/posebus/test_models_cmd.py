@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from common.artifact import list_artifacts
+from common.artifact import list_artifacts, read_artifact
 from common.config import default_models
 from posebus.cli import app
 from tests.model_parts import tiny_artifact
@@ -38,6 +38,16 @@ def test_the_list_says_which_networks_are_the_defaults():
     for stage, model in default_models().items():
         assert stage in lines[model].split("│")[4]
     assert not {"detector", "pose"} & set(lines["yolox-nano"].split("│")[4].split())
+
+
+def test_the_list_names_the_formats_where_only_some_files_are_here(tmp_path, monkeypatch):
+    own = tiny_artifact(tmp_path / "tiny", "onnx")
+    manifest = own.folder / "manifest.toml"
+    twice = manifest.read_text().replace('format = "onnx"', 'format = "tflite"').replace("tiny.onnx", "gone.tflite")
+    manifest.write_text(manifest.read_text() + twice[twice.index("[[file]]") :])
+    monkeypatch.setattr("posebus.models_cmd.list_artifacts", lambda: [read_artifact(own.folder)])
+    (line,) = [line for line in said("list").splitlines() if line.count("│") > 5 and "tiny-onnx" in line]
+    assert [cell.strip() for cell in line.split("│")][5:9:3] == ["onnx, tflite", "onnx"]
 
 
 def test_show_says_what_auto_would_run(tmp_path):
