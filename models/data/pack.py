@@ -103,12 +103,15 @@ def _write(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]], total: i
             f"{path} needs {total / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room there, or give a smaller long side"
         )
     part = path.with_name(PART + path.name)
-    with part.open("wb") as file:
-        for pixels in _pixels(samples, sizes):
-            file.write(pixels.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    try:
+        with part.open("wb") as file:
+            for pixels in _pixels(samples, sizes):
+                file.write(pixels.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)  # after an error the disk may be full of it
 
 
 def _pixels(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]]) -> Iterator[Image]:

@@ -93,7 +93,8 @@ _CROP_KEYS = (
 def camera(source_file: str) -> str:
     """Which camera or clip a picture is from, as far as its file name tells: the name up to its number."""
     stem = source_file.rsplit("/", 1)[-1].split(".rf.")[0].rsplit(".", 1)[0]
-    return stem.removesuffix("_jpg").removesuffix("_png").rstrip("0123456789").rstrip("_- ") or stem
+    name = stem.removesuffix("_jpg").removesuffix("_png")
+    return name.rstrip("0123456789").rstrip("_- ") or name
 
 
 def read_scenes(folder: Path, *, leave_out: Collection[str] = (), report: Report | None = None) -> list[Sample]:
