@@ -23,7 +23,7 @@ FORBIDDEN = 1e8
 @dataclass(frozen=True)
 class Assigned:
     """person: (M,) int64, the index of the box that a cell has to find, -1 for none. iou: (M,) of the cell's box with it, 0 for
-    none. counted: (M,) bool, False where the cell is neither a hit nor a miss: in a box to be ignored."""
+    none. counted: (M,) bool, False where the cell is neither a hit nor a miss: in a box to be ignored, and in nobody's."""
 
     person: Tensor
     iou: Tensor
@@ -41,7 +41,9 @@ def assign(
     """
     person = torch.full_like(logits, -1, dtype=torch.int64)
     iou = torch.zeros_like(logits)
-    counted = ~inside(points, ignored).any(1)  # (M,)
+    # In the box of a sure person it is known who is to be found; unsure boxes there are parts of the person, most often, and
+    # learning nothing from their cells leaves several boxes of one person.
+    counted = ~inside(points, ignored).any(1) | inside(points, people).any(1)  # (M,)
     if len(people):
         overlaps = pairwise_iou(boxes, people)  # (M, N)
         cost = costs(logits, overlaps, points, strides, people)
@@ -49,7 +51,6 @@ def assign(
         hit = chosen.any(1)
         person[hit] = chosen[hit].int().argmax(1)
         iou[hit] = overlaps[hit, person[hit]]
-        counted |= hit
     return Assigned(person, iou, counted)
 
 
