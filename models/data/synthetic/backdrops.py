@@ -158,7 +158,7 @@ def _photo_texture(rng: np.random.Generator, u: Floats, v: Floats, photos: Photo
     crop = photos.crop(rng, 192, 192)
     scale = 192.0 / rng.uniform(1.0, 3.0)
     x, y = (np.abs(np.mod(c * scale, 382.0) - 191.0).astype(int) for c in (u, v))
-    return crop[np.clip(y, 0, 191), np.clip(x, 0, 191)]
+    return np.asarray(crop[np.clip(y, 0, 191), np.clip(x, 0, 191)], np.float32)
 
 
 def _places(folder: Path) -> Sequence[tuple[Path, str]]:

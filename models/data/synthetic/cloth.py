@@ -18,6 +18,7 @@ from models.data.synthetic.bodies import Mould
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Indices = NDArray[np.int32]
 
 SKIN, HAIR, EYE, BROW, LIPS, TOP, BOTTOM, SHOES, SOLES, BELT, HAT, BAND = range(12)
 CLOTH = (TOP, BOTTOM, HAT)
@@ -63,7 +64,7 @@ def smooth_noise(rng: np.random.Generator, sigma: float = 3.0) -> Singles:
     return np.asarray((soft - soft.mean()) / soft.std(), np.float32)
 
 
-def look_up(noise: Singles, u: Floats, v: Floats) -> Singles:
+def look_up(noise: Singles, u: Floats | Singles, v: Floats | Singles) -> Singles:
     """(N, 3) noise at (N,) coordinates in texels, wrapping around."""
     size = np.float32(NOISE_SIZE)
     x, y = (np.mod(c, size).astype(np.float32)[None, :] for c in (u, v))
@@ -111,7 +112,7 @@ def inflate(vertices: Floats, outfit: Outfit, mould: Mould, normals: Floats) -> 
     return lifted
 
 
-def reflectance(outfit: Outfit, face: Ints, place: Floats) -> Singles:
+def reflectance(outfit: Outfit, face: Indices, place: Singles) -> Singles:
     """(N, 3) linear reflectance of pixels that show `face` (N,) at rest places (N, 3) metres."""
     region = outfit.region[face]
     colours = outfit.palette[region]
@@ -123,16 +124,16 @@ def reflectance(outfit: Outfit, face: Ints, place: Floats) -> Singles:
     return np.asarray(np.clip(colours * (1.0 + 0.07 * grain), 0.004, 0.92), np.float32)
 
 
-def _pattern(name: str, place: Floats, scale_m: float, noise: Singles) -> Floats:
+def _pattern(name: str, place: Singles, scale_m: float, noise: Singles) -> Floats:
     """(N,) share of the second colour, 0..1, at rest places (N, 3)."""
     x, y, z = place.T
     wave_z, wave_y = np.sin(np.pi * z / scale_m), np.sin(np.pi * (y + 0.5 * x) / scale_m)
     if name == "bars":
-        return (wave_z > 0.2).astype(float)
+        return np.asarray(wave_z > 0.2, float)
     if name == "lines":
-        return (wave_y > 0.3).astype(float)
+        return np.asarray(wave_y > 0.3, float)
     if name == "checks":
-        return (wave_z * wave_y > 0).astype(float)
+        return np.asarray(wave_z * wave_y > 0, float)
     if name == "plaid":
         return np.asarray(0.4 * (wave_z > 0.5) + 0.4 * (wave_y > 0.5))
     if name == "blotches":

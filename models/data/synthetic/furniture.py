@@ -30,7 +30,8 @@ class Solid:
 @cache
 def _unit_box() -> tuple[Floats, Ints, Floats]:
     """Vertices, faces and normals of the unit cube, each side cut into CELLS x CELLS squares."""
-    vertices, faces, normals = [], [], []
+    vertices: list[Floats] = []
+    faces, normals = [], []
     a, b = (grid.ravel() for grid in np.meshgrid(np.linspace(0, 1, CELLS + 1), np.linspace(0, 1, CELLS + 1)))
     i = (np.arange(CELLS)[:, None] * (CELLS + 1) + np.arange(CELLS)).ravel()
     quad = np.stack([i, i + 1, i + CELLS + 2, i + CELLS + 1], axis=1)

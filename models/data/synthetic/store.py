@@ -29,7 +29,7 @@ from models.data.synthetic.truth import HIDDEN_WEIGHT
 Json = dict[str, Any]
 VERSION = 1  # of what a seed renders; a folder is never filled with scenes of two versions
 PICTURES, JOURNAL, ANNOTATIONS = "pictures", "journal.jsonl", "annotations.json"
-SCENE_BYTES = 30_000  # of a JPEG and its labels, rounded up from 2,000 scenes
+SCENE_BYTES = 30_000  # of a JPEG and its labels: twice the mean of the first 300 scenes
 SPARE_BYTES = 200_000_000
 HIDDEN, SEEN = 1, 2  # COCO's visibility flags
 
@@ -181,7 +181,10 @@ def read_folder(folder: Path, report: Report | None = None) -> list[Sample]:
     of_picture: dict[str, list[Json]] = {name: [] for name in names.values()}
     for annotation in labels["annotations"]:
         of_picture[names[annotation["image_id"]]].append(annotation)
-    return [replace(s, people=tuple(map(_restored, s.people, of_picture[s.name], strict=False))) for s in samples]
+    return [
+        replace(sample, people=tuple(_restored(p, a) for p, a in zip(sample.people, of_picture[sample.name], strict=True)))
+        for sample in samples
+    ]
 
 
 def _restored(person: Person, annotation: Json) -> Person:

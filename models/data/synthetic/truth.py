@@ -45,7 +45,7 @@ def label(canvas: Canvas, index: int, whole: Bools, mark: Mark, posture: str) ->
     if seen_px < 4:
         return None
     rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
-    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) / SCALE
+    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) / np.float32(SCALE)
     weight = _weights(canvas, mine, float((box[2:] - box[:2]).max()), mark)
     keypoints = np.concatenate([mark.pixels, weight[:, None]], axis=1).astype(np.float32)
     keypoints[weight == 0] = 0.0
