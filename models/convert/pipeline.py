@@ -52,13 +52,18 @@ KINDS: Mapping[FileKind, _Kind] = {  # in the order in which they are made: each
 @dataclass(frozen=True)
 class Options:
     """decode: keypoints instead of heatmaps, ONNX only. target: whose operators TFLite files use. integers: in and out of
-    the int8 file. threads: for the comparison."""
+    the int8 file. threads: for the comparison. trial: int8 files that the gate refuses are kept, and only reported: of a
+    network that is hardly trained, small differences decide where its maxima are."""
 
     formats: tuple[FileKind, ...] = ("onnx", "tflite", "tflite-dynamic", "tflite-int8")
     decode: bool = False
     target: Target = "tflite"
     integers: Integers = "int8"
     threads: int = 2
+    trial: bool = False
+
+    def keeps(self, step: StepReport) -> bool:
+        return step.passed or (self.trial and step.precision == "int8")
 
 
 class _Refused(Exception):
@@ -174,7 +179,7 @@ def _make(work: _Work, kind: _Kind, name: FileKind, begun: float, share: float) 
         time.perf_counter() - converted, work.reference_name, result, changes, _placed(path, kind),
     )  # fmt: skip
     work.steps.append(step)
-    if step.passed:
+    if kept := work.options.keeps(step):
         work.files = files
         work.rows += measured(step, work.source.task, work.data.name)
     _write_manifest(work.source, work.options, work.folder, work.files, work.rows)
@@ -183,7 +188,7 @@ def _make(work: _Work, kind: _Kind, name: FileKind, begun: float, share: float) 
         work.reference, work.reference_name = candidate, f"{kind.filename} float32"
     else:
         engine.close()
-    if not step.passed:
+    if not kept:
         path.unlink()
 
 
@@ -226,6 +231,6 @@ def _placed(path: Path, kind: _Kind) -> tuple[int, int] | None:
 
 def _report(work: _Work, out: Path) -> Report:
     return Report(
-        work.source.name, out, all(step.passed for step in work.steps), work.data.name, work.data.weak,
+        work.source.name, out, all(map(work.options.keeps, work.steps)), work.data.name, work.data.weak,
         len(work.data.calibration), len(work.data.check), tuple(work.steps),
     )  # fmt: skip

@@ -44,13 +44,15 @@ def formats_for(source: Source) -> tuple[FileKind, ...]:
 
 def build(
     trained: Trained, source: Source, data: Data, folder: Path, told: Mapping[str, Any], *, threads: int = 2,
-    watch: Watch | None = None,
+    trial: bool = False, watch: Watch | None = None,
 ) -> Report:  # fmt: skip
-    """Make the artifact in `folder`, which must not exist. told: what is said of the training, for the model card.
+    """Make the artifact in `folder`, which must not exist.
+
+    told: what is said of the training, for the model card. trial: int8 may differ more from float than what ships may.
 
     Raises ConversionError where a file lost its accuracy, or cannot run as a whole on an Edge TPU or by TensorRT.
     """
-    report = convert(source, folder, data, Options(formats_for(source), threads=threads), watch=watch)
+    report = convert(source, folder, data, Options(formats_for(source), threads=threads, trial=trial), watch=watch)
     if not report.passed:
         lines = [f"{s.file}: {reason}" for s in report.steps for reason in s.comparison.verdict.reasons]
         advice = "if int8 is the reason, run models.ship.qat first"

@@ -78,7 +78,7 @@ def render(path: str, places: Places, recipes: dict[str, Any]) -> None:
     if any(folder.glob("*.json")) or any(folder.glob("annotations/*.json")):
         return
     if path not in recipes:
-        raise TrainingError(f"{folder} is not there, and {RECIPES} does not say how it is made; add a table [{path}]")
+        raise TrainingError(f"{folder} is not there, and {RECIPES} does not say how it is made; add a table [sets.{path}]")
     recipe = recipes[path]
     arguments = [argument.format(kit=places.kit) for argument in recipe["arguments"]]
     command = [sys.executable, "-m", recipe["module"], *arguments, "--out", str(folder)]
@@ -101,18 +101,17 @@ def train(kind: str, config: Any, places: Places) -> Path:
     return Path(tinydet.train(config, mix, dev, places.work, tinydet.RUNS, resume=resume))
 
 
-def reproduce(name: str, places: Places, out: Path, *, int8_steps: int, threads: int) -> None:
-    """From the data to the artifact at `out`. int8_steps: of the fine-tuning for int8, 0: none. Raises ModelError, DataError.
-    """
+def reproduce(name: str, places: Places, out: Path, *, threads: int) -> None:
+    """From the data to the artifact at `out`. Raises ModelError, DataError."""
     recipes = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
     runs = chain(name)
     for path in sets_of(runs):
-        render(path, places, recipes)
+        render(path, places, recipes["sets"])
     weights = Path()
     for kind, config in runs:
         weights = train(kind, config, places)
-    if int8_steps:
-        weights = fine_tune(weights, weights.with_name("int8.pt"), places.kit, places.data, steps=int8_steps)
+    if steps := recipes["int8_steps"][name]:
+        weights = fine_tune(weights, weights.with_name("int8.pt"), places.kit, places.data, steps=steps)
     ship(name, weights, out, kit=places.kit, data=places.data, threads=threads)
 
 
@@ -122,12 +121,13 @@ def main(
     data: Annotated[Path, typer.Option(help="the folder of rendered sets")] = Path("out/data"),
     work: Annotated[Path, typer.Option(help="the folder of checkpoints")] = Path("out/training"),
     out: Annotated[Path | None, typer.Option(help="default: the zoo's folder of that name")] = None,
-    int8_steps: Annotated[int, typer.Option(min=0, help="of the fine-tuning for int8; 0: none")] = 300,
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     torch.set_num_threads(threads)
+    if name not in NETWORKS:
+        raise typer.BadParameter(f"{name!r} is not shipped; choose one of {', '.join(NETWORKS)}")
     try:
-        reproduce(name, Places(kit, data, work), out or zoo_folder() / name, int8_steps=int8_steps, threads=threads)
+        reproduce(name, Places(kit, data, work), out or zoo_folder() / name, threads=threads)
     except (ModelError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error

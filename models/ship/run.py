@@ -28,8 +28,11 @@ MAX_LOST = {"oks": 0.01, "ap50": 0.02}  # by int8 on validation data; above it, 
 def ship(
     name: str, weights: Path, out: Path, *, kit: Path, data: Path, coco: Path | None = None, beside: list[str] | None = None,
     calibration: int = 128, check: int = 48, max_lost: float | None = None, threads: int = 2, runs: Path | None = None,
+    trial: bool = False,
 ) -> Rows:  # fmt: skip
-    """Returns the numbers of the shipped files. coco: data to measure on, instead of the kit's; runs: the folder of logs.
+    """Returns the numbers of the shipped files.
+
+    coco: data to measure on, instead of the kit's. runs: the folder of logs. trial: see models.ship.release.build.
 
     Raises ModelError, DataError.
     """
@@ -38,7 +41,8 @@ def ship(
     pictures = ship_data(trained, source, kit, data, calibration=calibration, check=check)
     with tempfile.TemporaryDirectory(prefix="posebus-ship-") as temporary:
         folder = Path(temporary) / name
-        build(trained, source, pictures, folder, history(trained, kit, data), threads=threads, watch=_steps(name))
+        build(trained, source, pictures, folder, history(trained, kit, data), threads=threads, trial=trial,
+              watch=_steps(name))  # fmt: skip
         rows = evaluate(folder, kit=kit, coco=coco, beside=beside, threads=threads)
         refuse_loss(rows, name, max_lost)
         write(folder, rows)

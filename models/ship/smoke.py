@@ -71,7 +71,7 @@ def smoke(work: Path, *, threads: int = 2) -> dict[str, Rows]:
         save(fine, {"network": network.state_dict(), "config": trained.settings, "int8": {"steps": 15}})
         rows = ship(
             name, fine, work / "zoo" / name, kit=NO_KIT, data=data, coco=held, beside=[], calibration=24, check=12,
-            max_lost=0.1, threads=threads, runs=work / "runs",
+            max_lost=0.1, threads=threads, runs=work / "runs", trial=True,
         )  # fmt: skip
         _inspect(work / "zoo" / name, rows)
         found[name] = rows

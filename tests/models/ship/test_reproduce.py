@@ -60,7 +60,7 @@ def test_a_set_that_is_there_stays_and_one_without_a_recipe_is_refused(tmp_path)
     places = Places(tmp_path, tmp_path, tmp_path)
     write_figures(tmp_path / "figures", 1, seed=1)
     render("figures", places, {})
-    with pytest.raises(TrainingError, match=r"does not say how it is made; add a table \[rooms\]"):
+    with pytest.raises(TrainingError, match=r"does not say how it is made; add a table \[sets\.rooms\]"):
         render("rooms", places, {})
     with pytest.raises(TrainingError, match=r"json\.tool ended with code"):
         render("rooms", places, {"rooms": {"module": "json.tool", "arguments": ["--no-such-option"]}})
@@ -112,3 +112,9 @@ def test_the_history_follows_the_runs_and_counts_their_pictures(tmp_path):
     assert [(run["name"], run["steps"]) for run in told["runs"]] == [("tinypose-a", 5), ("tinypose-b", 5)]
     assert told["seconds"] == 90
     assert told["sources"] == [{"name": "rendered people, figures", "licence": "made by models/data, CC0-1.0", "pictures": 3}]
+
+
+def test_the_recipes_say_of_each_shipped_network_how_it_became_int8():
+    recipes = reproduce.tomllib.loads(reproduce.RECIPES.read_text(encoding="utf-8"))
+    assert set(recipes["int8_steps"]) == set(reproduce.NETWORKS)
+    assert all({"module", "arguments"} == recipe.keys() for recipe in recipes["sets"].values())
