@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.artifact import Artifact, find_artifact, zoo_folder
 from common.manifest import FILENAME, ModelError, Task
-from common.runtimes import AUTO, load, probe
+from common.runtimes import AUTO, candidates, load, probe
 from common.runtimes.base import Engine
 
 
@@ -36,7 +36,7 @@ def variants(artifact: Artifact, *, key: str = "", precision: str | None = None)
     name = key or artifact.name
     kinds = [(file.format, file.precision) for file in artifact.manifest.file if file.role == "model"] or [("fake", "float32")]
     runtimes = {format: _runtime(format) for format, _ in kinds}
-    order = list(dict.fromkeys(format for _, format in AUTO))
+    order = list(dict.fromkeys(format for runtime, format in candidates(artifact) if probe(runtime) is None))
     runs = sorted((kind for kind in kinds if runtimes[kind[0]][0]), key=lambda kind: order.index(kind[0]))
     left_out = [f"{name}: {format} {each} left out: {runtimes[format][1]}" for format, each in kinds if not runtimes[format][0]]
     found: list[Variant] = []

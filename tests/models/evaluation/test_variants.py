@@ -37,11 +37,11 @@ def keys(found) -> list[tuple[str, str, str]]:
 def test_the_default_has_the_plain_name_and_others_tell_theirs(tmp_path):
     found, left_out = variants(artifact(tmp_path, ("tflite", "float32"), ("tflite", "int8"), ("onnx", "float32")))
     assert keys(found) == [
-        ("net", "onnx", "float32"), ("net:float32:tflite", "tflite", "float32"), ("net:int8", "tflite", "int8"),
+        ("net", "tflite", "float32"), ("net:int8", "tflite", "int8"), ("net:float32:onnx", "onnx", "float32"),
     ]  # fmt: skip
-    assert [each.runtime for each in found] == ["onnx", "tflite", "tflite"]
+    assert [each.runtime for each in found] == ["tflite", "tflite", "onnx"]
     files = [[file.path for file in each.artifact.manifest.file] for each in found]
-    assert files == [["2.bin"], ["0.bin"], ["1.bin"]], "no other file can be loaded by mistake"
+    assert files == [["0.bin"], ["1.bin"], ["2.bin"]], "no other file can be loaded by mistake"
     assert left_out == []
 
 
