@@ -6,6 +6,7 @@ ships. What is done already stays: after an interruption the same command goes o
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,16 +82,41 @@ def render(path: str, places: Places, recipes: dict[str, Any]) -> None:
         raise TrainingError(f"{folder} is not there, and {RECIPES} does not say how it is made; add a table [sets.{path}]")
     recipe = recipes[path]
     arguments = [argument.format(kit=places.kit) for argument in recipe["arguments"]]
-    command = [sys.executable, "-m", recipe["module"], *arguments, "--out", str(folder)]
+    if "seeds" not in recipe:
+        _call(recipe["module"], arguments, folder)
+        return
+    parts = {seed: places.data / f".{path}-{seed}" for seed in recipe["seeds"]}
+    for seed, part in parts.items():
+        if not any(part.glob("annotations/*.json")):
+            _call(recipe["module"], [*arguments, "--seed", str(seed)], part)
+    _join(parts, folder)
+
+
+def _call(module: str, arguments: list[str], out: Path) -> None:
+    command = [sys.executable, "-m", module, *arguments, "--out", str(out)]
     print(" ".join(command[1:]), flush=True)
     if code := subprocess.run(command, check=False).returncode:
-        raise TrainingError(f"{recipe['module']} ended with code {code}; see above, then run the same command again")
+        raise TrainingError(f"{module} ended with code {code}; see above, then run the same command again")
+
+
+def _join(parts: dict[int, Path], folder: Path) -> None:
+    """All pictures in one folder, whose names tell the seeds; the annotations last, as without them there is no set."""
+    for kind in ("images", "annotations"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for part in parts.values():
+        for picture in sorted((part / "images").iterdir()):
+            picture.replace(folder / "images" / picture.name)
+    for seed, part in parts.items():
+        for labels in sorted((part / "annotations").glob("*.json")):
+            labels.replace(folder / "annotations" / f"{labels.stem}-{seed}.json")
+        shutil.rmtree(part)
 
 
 def train(kind: str, config: Any, places: Places) -> Path:
     """Train a run from where it stopped, or not at all; returns average.pt."""
     checkpoint = places.work / config.name / "checkpoint.pt"
-    if checkpoint.is_file() and load(checkpoint, config.model_dump(mode="json"))["step"] >= config.steps:
+    last = getattr(config, "until", None) or config.steps
+    if checkpoint.is_file() and load(checkpoint, config.model_dump(mode="json"))["step"] >= last:
         print(f"{config.name}: is trained")
         return checkpoint.with_name("average.pt")
     resume = checkpoint.is_file()

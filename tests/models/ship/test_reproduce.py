@@ -11,6 +11,7 @@ pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="PyTorch is absent: run by .ci/run with the extra convert")
 
 from common.artifact import read_artifact  # noqa: E402
+from models.data.sample import Report  # noqa: E402
 from models.ship import reproduce  # noqa: E402
 from models.ship.figures import write_figures  # noqa: E402
 from models.ship.history import history  # noqa: E402
@@ -18,6 +19,7 @@ from models.ship.pictures import _whole, ship_data  # noqa: E402
 from models.ship.release import source_of  # noqa: E402
 from models.ship.reproduce import Places, chain, render, sets_of  # noqa: E402
 from models.ship.trained import read_trained  # noqa: E402
+from models.tinydet.data import read_folder  # noqa: E402
 from models.tinypose.config import RunConfig, Set  # noqa: E402
 from models.tinypose.network import TinyPose  # noqa: E402
 from models.training.checkpoints import save  # noqa: E402
@@ -64,6 +66,21 @@ def test_a_set_that_is_there_stays_and_one_without_a_recipe_is_refused(tmp_path)
         render("rooms", places, {})
     with pytest.raises(TrainingError, match=r"json\.tool ended with code"):
         render("rooms", places, {"rooms": {"module": "json.tool", "arguments": ["--no-such-option"]}})
+
+
+def test_a_set_of_several_seeds_is_put_together_from_what_each_gave(tmp_path, monkeypatch):
+    made = []
+
+    def call(module, arguments, out):
+        made.append(arguments)
+        write_figures(out, 2, seed=int(arguments[-1]))
+
+    monkeypatch.setattr(reproduce, "_call", call)
+    recipes = {"rooms": {"module": "m", "arguments": ["--kit", "{kit}"], "seeds": [1, 2]}}
+    render("rooms", Places(tmp_path / "kit", tmp_path, tmp_path), recipes)
+    assert made == [["--kit", f"{tmp_path / 'kit'}", "--seed", seed] for seed in ("1", "2")]
+    assert len(read_folder(tmp_path / "rooms", Report())) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["rooms"]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -117,4 +134,5 @@ def test_the_history_follows_the_runs_and_counts_their_pictures(tmp_path):
 def test_the_recipes_say_of_each_shipped_network_how_it_became_int8():
     recipes = reproduce.tomllib.loads(reproduce.RECIPES.read_text(encoding="utf-8"))
     assert set(recipes["int8_steps"]) == set(reproduce.NETWORKS)
-    assert all({"module", "arguments"} == recipe.keys() for recipe in recipes["sets"].values())
+    for recipe in recipes["sets"].values():
+        assert {"module", "arguments"} <= recipe.keys() <= {"module", "arguments", "seeds"}
