@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from services.pose.estimate import PoseEstimator
 OURS = ("tinypose-s", "tinypose-m")
 KIT = ("movenet-lightning", "pp-tinypose-128x96", "pp-tinypose-256x192", "movenet-multipose")
 TIMED_PEOPLE = 60
+PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")  # most exact first
 
 
 def labelled_only(picture: Picture) -> Floats:
@@ -124,17 +126,19 @@ def _lsp(estimator: PoseEstimator, lsp: People, seed: int) -> dict[str, Any]:
 
 
 def compare_precisions(rows: command.Rows, values: dict[str, Values], variants: Sequence[Variant], seed: int) -> None:
-    """Add to each further file what it loses to the artifact's default, on the same people: `oks_lost`, `ap_tilde_lost`."""
-    default: Variant | None = None
+    """Add to each file what it loses to the artifact's most precise one, on the same people: `oks_lost`, `ap_tilde_lost`."""
+    best: dict[Path, Variant] = {}
+    for variant in sorted(variants, key=lambda variant: PRECISIONS.index(variant.precision)):  # stable: the default comes first
+        if variant.key in values:
+            best.setdefault(variant.artifact.folder, variant)
     for variant in variants:
-        if default is None or variant.artifact.folder != default.artifact.folder:
-            default = variant
-        elif variant.key in values and default.key in values:
-            counts = ~np.isnan(values[default.key])
-            lost = (values[default.key] - values[variant.key])[counts]
+        exact = best.get(variant.artifact.folder, variant)
+        if variant.key in values and variant is not exact:
+            counts = ~np.isnan(values[exact.key])
+            lost = (values[exact.key] - values[variant.key])[counts]
             rows[variant.key]["oks_lost"] = known(float(lost.mean()))
             rows[variant.key]["oks_lost_95"] = [known(end) for end in bootstrap(lost, lambda x: float(np.mean(x)), seed)]
-            rows[variant.key]["ap_tilde_lost"] = known(rows[default.key]["ap_tilde"] - rows[variant.key]["ap_tilde"])
+            rows[variant.key]["ap_tilde_lost"] = known(rows[exact.key]["ap_tilde"] - rows[variant.key]["ap_tilde"])
 
 
 def tables(rows: command.Rows) -> list[command.Table]:

@@ -98,6 +98,19 @@ def test_what_a_further_file_loses_is_measured_on_the_same_people():
     assert "oks_lost" not in rows["net"]
 
 
+def test_what_the_default_loses_is_measured_where_it_is_the_coarser_file():
+    """As our own networks come: int8 first."""
+    artifact = chosen(["fake-person"], (), "pose")[0][0].artifact
+    kinds = {"net": "int8", "net:float16": "float16", "net:float16:onnx": "float16"}
+    files = [Variant(key, artifact, "fake", precision, "fake") for key, precision in kinds.items()]
+    rows = {"net": {"ap_tilde": 0.7}, "net:float16": {"ap_tilde": 0.8}, "net:float16:onnx": {"ap_tilde": 0.8}}
+    values = {"net": np.array([0.8, 0.5]), "net:float16": np.array([0.9, 0.8]), "net:float16:onnx": np.array([0.9, 0.8])}
+    compare_precisions(rows, values, files, seed=0)
+    assert (rows["net"]["oks_lost"], rows["net"]["ap_tilde_lost"]) == pytest.approx((0.2, 0.1))
+    assert "oks_lost" not in rows["net:float16"]
+    assert rows["net:float16:onnx"]["oks_lost"] == 0
+
+
 BROKEN = {
     "no folder": (lambda folder: str(folder / "absent"), "has no folder annotations/"),
     "nobody": (lambda folder: str(folders.write(folder, content([]))), "nobody has a labelled keypoint"),
