@@ -19,7 +19,7 @@ import cv2
 
 from models.data.errors import DataError
 from models.data.synthetic.backdrops import Photos
-from models.data.synthetic.bodies import mould
+from models.data.synthetic.bodies import require
 from models.data.synthetic.keyposes import MOTIONS
 from models.data.synthetic.scene import Rendered, Settings, render
 from models.data.synthetic.store import Journal, check_space
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> Path:
     seeds = range(options.seed, options.seed + options.count)
     stated = {"backgrounds": options.backgrounds.name if options.backgrounds else None, "motion": options.motion}
     check_space(options.out, options.count)
-    if options.processes == 1:
-        mould()  # so that a missing package is told before a folder is made
+    require()  # so that a missing package is told before a folder is made, and by this process
     journal = Journal(options.out, stated)
     missing = [seed for seed in seeds if seed not in journal.scenes]
     if len(missing) < options.count:

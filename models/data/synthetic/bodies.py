@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from models.data.body import COCO_NAMES, Body
 
 Floats = NDArray[np.float64]
+NEEDED = ("torch", "anny", "roma", "trimesh", "yaml", "PIL")
 MISSING = (
-    "synthetic people need the body model anny and PyTorch: "
-    "pip install torch roma trimesh safetensors pillow requests && pip install --no-deps 'anny>=0.6.2'"
+    "synthetic people need the body model anny: "
+    "pip install torch roma trimesh pyyaml pillow && pip install --no-deps 'anny>=0.6.2'"
 )
 # anny's age anchors are newborn 0, baby 1/4, child 1/2, young 3/4 and old 1; it gives 1.75 m for a mean young man.
 NEIGHBOURS = 8
@@ -54,6 +55,13 @@ def draw_phenotype(rng: np.random.Generator) -> Phenotype:
     return Phenotype(float(gender), float(age), float(muscle), float(weight), float(height), float(proportions))
 
 
+def require() -> None:
+    """Raises ImportError that names what to install, unless anny and what it needs are here; imports none of it."""
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ImportError(f"no {' and no '.join(absent)} here: {MISSING}")
+
+
 class Mould:
     """Casts rest bodies; loading takes seconds, the very first time on a machine about a minute (anny fills its cache).
 
@@ -61,9 +69,7 @@ class Mould:
     """
 
     def __init__(self) -> None:
-        absent = [name for name in ("torch", "anny") if importlib.util.find_spec(name) is None]
-        if absent:
-            raise ImportError(f"no {' and no '.join(absent)} here: {MISSING}")
+        require()
         import anny
         import torch
 
