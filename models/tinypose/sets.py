@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.data.pack import pack
 from models.data.readers.coco import read_coco
 from models.data.readers.lsp import read_lsp
 from models.data.readers.people import read_crops
@@ -17,11 +18,18 @@ from models.training.errors import TrainingError
 DEV = ("data/coco-mini/annotations", "data/coco-mini/train2017")
 
 
-def training_sets(config: RunConfig, kit: Path, data: Path, report: Report) -> list[tuple[float, Sequence[Example]]]:
-    """(share, examples) of each set. kit: the kit's folder; data: what `coco` paths are relative to."""
+LONG_SIDE_PX = 400  # of packed pictures: a person of half a picture still has the pixels of the largest crop
+
+
+def training_sets(
+    config: RunConfig, kit: Path, data: Path, report: Report, *, cache: Path | None = None
+) -> list[tuple[float, Sequence[Example]]]:
+    """(share, examples) of each set. kit: the kit's folder; data: what `coco` paths are relative to; cache: for the decoded
+    pictures, which makes a step a tenth faster."""
     out: list[tuple[float, Sequence[Example]]] = []
     for entry in config.sets:
-        found = examples(_read(entry, kit, data, report))
+        samples = _read(entry, kit, data, report)
+        found = examples(pack(samples, LONG_SIDE_PX, cache=cache).samples if cache and samples else samples)
         if not found:
             raise TrainingError(f"set {entry.kind} {entry.path} holds nobody with keypoints; take it out of the configuration")
         out.append((entry.share, found))

@@ -47,7 +47,8 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
     report = Report(strict=False)
-    mix = Mix(training_sets(config, kit, data, report), (config.width_px, config.height_px), config.augmentation, config.seed)
+    sets = training_sets(config, kit, data, report, cache=work / "pictures")
+    mix = Mix(sets, (config.width_px, config.height_px), config.augmentation, config.seed)
     dev = dev_set(kit, report)
     print(*(f"{entry.kind} {entry.path}: {len(found)} people" for entry, (_, found) in zip(config.sets, mix.sets, strict=True)))
     print(f"development: {len(dev)} people\n{report}")
@@ -57,7 +58,7 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
         settle_new(network, to_input(mix.batch(2**32 - 1, 64)[1]), trunk=config.start == "random")
     network = network.to(device)
     average = Ema(network, config.ema)
-    optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99), fused=True)
     settings = config.model_dump(mode="json")
     checkpoint, weights, begin, spent = work / config.name / "checkpoint.pt", work / config.name / "average.pt", 0, 0.0
     if resume:
