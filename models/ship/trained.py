@@ -20,7 +20,6 @@ from models.tinydet.data import training_mix
 from models.tinydet.network import TinyDet, cells, flat
 from models.tinypose import config as tinypose_config
 from models.tinypose import train as tinypose_train
-from models.tinypose.augment import Augmentation
 from models.tinypose.batches import Mix
 from models.tinypose.network import TinyPose
 from models.tinypose.sets import training_sets
@@ -53,7 +52,7 @@ class Trained:
         report = Report(strict=False)
         if self.kind == "tinypose":
             size = (self.config.width_px, self.config.height_px)
-            poses = Mix(training_sets(self.config, kit, data, report), size, Augmentation(), self.config.seed)
+            poses = Mix(training_sets(self.config, kit, data, report), size, self.config.augmentation, self.config.seed)
             return lambda step, count: poses.batch(step, count)[1]
         scenes = training_mix(self.config, kit, data, report)
         return lambda step, count: np.stack([scene.image for scene in scenes.batch(step, count)])
