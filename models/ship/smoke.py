@@ -19,9 +19,8 @@ from common.manifest import ModelError
 from models.data.sample import Report
 from models.ship.figures import write_figures
 from models.ship.measure import Rows
-from models.ship.qat import quantise_aware
+from models.ship.qat import fine_tune
 from models.ship.run import ship
-from models.ship.trained import read_trained
 from models.ship.weights import load_weights, training_weights
 from models.tinydet import train as tinydet
 from models.tinydet.config import RunConfig as DetConfig
@@ -30,10 +29,9 @@ from models.tinydet.data import training_mix
 from models.tinypose import train as tinypose
 from models.tinypose.config import RunConfig as PoseConfig
 from models.tinypose.config import Set as PoseSet
-from models.training.checkpoints import save
 from models.training.errors import TrainingError
 
-FIGURES = "figures"
+FIGURES, FIGURES_COUNT = "figures", 36
 NO_KIT = Path("no-kit")  # nothing of it is used
 LEARNED = {"oks": 0.1, "ap50": 0.1}  # what chance does not reach: OKS of an untrained network is 0.00, its AP50 0.00
 POSE = PoseConfig(
@@ -58,19 +56,18 @@ def train_det(data: Path, work: Path, *, stop_at: int = 0, resume: bool = False)
 def smoke(work: Path, *, threads: int = 2) -> dict[str, Rows]:
     """Returns the numbers of both networks. Raises ModelError or DataError where anything fails."""
     data = work / "data"
-    write_figures(data / FIGURES, 36, seed=1)
+    write_figures(data / FIGURES, FIGURES_COUNT, seed=1)
     held = write_figures(work / "held", 16, seed=2)
     found = {}
     for name, config, train in (("smoke-tinypose", POSE, train_pose), ("smoke-tinydet", DET, train_det)):
         started = time.monotonic()
         train(data, work, stop_at=config.steps // 2)
         weights = train(data, work, resume=True)
-        trained = read_trained(weights, work / "runs")
-        network = quantise_aware(trained, trained.pictures(NO_KIT, data), steps=15, batch=4, rate=5e-5)
-        fine = weights.with_name("int8.pt")
-        save(fine, {"network": network.state_dict(), "config": trained.settings, "int8": {"steps": 15}})
+        fine = fine_tune(
+            weights, weights.with_name("int8.pt"), NO_KIT, data, steps=15, batch=4, rate=5e-5, runs=work / "runs"
+        )
         rows = ship(
-            name, fine, work / "zoo" / name, kit=NO_KIT, data=data, coco=held, beside=[], calibration=24, check=12,
+            name, fine, work / "zoo" / name, kit=NO_KIT, data=data, coco=held, beside=[], calibration=24, check=FIGURES_COUNT,
             max_lost=0.1, threads=threads, runs=work / "runs", trial=True,
         )  # fmt: skip
         _inspect(work / "zoo" / name, rows)
