@@ -96,7 +96,7 @@ def test_the_dockerfile_builds_with_any_builder_on_any_architecture() -> None:
     assert "<<" not in DOCKERFILE
     assert "--mount" not in DOCKERFILE
     assert not re.search(r"amd64|x86_64|aarch64|arm64", DOCKERFILE)
-    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}", "base", "packages"}
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}", "base", "packages", "app"}
 
 
 def test_the_build_context_is_a_list_of_what_may_enter() -> None:
