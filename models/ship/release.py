@@ -48,7 +48,7 @@ def build(
 ) -> Report:  # fmt: skip
     """Make the artifact in `folder`, which must not exist.
 
-    told: what is said of the training, for the model card. trial: int8 may differ more from float than what ships may.
+    told: what is said of the training, for the model card. trial: files may differ more than those of a shipped network may.
 
     Raises ConversionError where a file lost its accuracy, or cannot run as a whole on an Edge TPU or by TensorRT.
     """

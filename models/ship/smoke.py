@@ -34,13 +34,14 @@ from models.training.errors import TrainingError
 FIGURES, FIGURES_COUNT = "figures", 36
 NO_KIT = Path("no-kit")  # nothing of it is used
 LEARNED = {"oks": 0.1, "ap50": 0.1}  # what chance does not reach: OKS of an untrained network is 0.00, its AP50 0.00
+FLOATS_DIFFER = 0.02  # between files that compute the same
 POSE = PoseConfig(
     name="smoke-tinypose", width_px=96, height_px=128, neck=32, frozen=0, steps=120, warmup=10, batch=16, ema=0.95,
     evaluate_every=60, sets=(PoseSet(kind="coco", path=FIGURES),),
 )  # fmt: skip
 DET = DetConfig(
-    name="smoke-tinydet", variant="tinydet-s", frozen=3, steps=80, warmup=10, batch=8, ema=0.95, evaluate_every=40,
-    sets=(DetSet(kind="coco", path=FIGURES),),
+    name="smoke-tinydet", variant="tinydet-s", size_px=(224, 224), frozen=3, steps=160, warmup=10, batch=8, learning_rate=3e-3,
+    ema=0.95, evaluate_every=80, sets=(DetSet(kind="coco", path=FIGURES),),
 )  # fmt: skip
 
 
@@ -89,6 +90,9 @@ def _inspect(folder: Path, rows: Rows) -> None:
         value: Any = row[metric]
         if value is None or value < LEARNED[metric]:
             raise TrainingError(f"{name} has learned nothing: {metric} {value}, at least {LEARNED[metric]} is expected")
+    floats = [row[metric] for row in rows.values() if row["precision"].startswith("float")]
+    if max(floats) - min(floats) > FLOATS_DIFFER:
+        raise ModelError(f"{folder}: the float files differ: {metric} {floats}, by at most {FLOATS_DIFFER} they may")
 
 
 def main(
