@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from models.data.body import COCO_NAMES, Body
 
 Floats = NDArray[np.float64]
-NEEDED = ("torch", "anny", "roma", "trimesh", "yaml", "PIL")
+NEEDED = ("torch", "anny", "roma", "trimesh", "safetensors", "yaml", "PIL")
 MISSING = (
     "synthetic people need the body model anny: "
-    "pip install torch roma trimesh pyyaml pillow && pip install --no-deps 'anny>=0.6.2'"
+    "pip install torch roma trimesh safetensors pyyaml pillow && pip install --no-deps 'anny>=0.6.2'"
 )
 # anny's age anchors are newborn 0, baby 1/4, child 1/2, young 3/4 and old 1; it gives 1.75 m for a mean young man.
 NEIGHBOURS = 8

@@ -39,16 +39,16 @@ def draw_sensor(rng: np.random.Generator) -> Sensor:
     """One in eight infrared, one in eight dark, one in ten shaken; noise grows where light lacks."""
     infrared, dark = rng.random() < 0.125, rng.random() < 0.125
     brightness = rng.uniform(0.02, 0.06) if dark else 0.2 * np.exp(rng.normal(0.0, 0.35))
-    gain = rng.uniform(0.6, 2.0) if dark or infrared else rng.uniform(0.1, 1.0)
+    gain = rng.uniform(0.4, 1.5) if dark or infrared else rng.uniform(0.1, 1.0)
     smear = rng.uniform(2.0, 8.0) if rng.random() < 0.1 else 0.0
     balance = np.exp(rng.normal(0.0, 0.07, 3))
     return Sensor(
         brightness=float(brightness),
         infrared=bool(infrared),
         noise=(0.008 * gain, 0.02 * gain),
-        blur_px=float(abs(rng.normal(0.0, 0.55))),
+        blur_px=float(abs(rng.normal(0.0, 0.45))),
         smear=(float(smear), float(rng.uniform(0, 180))),
-        scale=float(rng.uniform(0.45, 1.0)) if rng.random() < 0.25 else 1.0,
+        scale=float(rng.uniform(0.55, 1.0)) if rng.random() < 0.25 else 1.0,
         balance=(float(balance[0]), float(balance[1]), float(balance[2])),
         contrast=float(np.exp(rng.normal(0.0, 0.12))),
         vignette=float(rng.uniform(0.0, 0.35)) + (0.35 if infrared else 0.0),

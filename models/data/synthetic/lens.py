@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 NEAR_M = 0.15
+# Of the person that a camera is aimed at, before it steps back to what its mount's steepest pitch allows.
+EXTENTS_PX = (100.0, 400.0)
 
 # Longer side up to 384 px: what detectors of 320 and 416 px and crops of 256 px can use. Aspects of surveillance cameras,
 # phones upright, and squares.
@@ -92,14 +94,14 @@ MOUNTS = (
 def aim(rng: np.random.Generator, middle_m: float, extent_m: float) -> Lens:
     """A camera that sees someone at the world's origin.
 
-    middle_m: height of the person's middle; extent_m: the person's largest extent, which sets the distance: 70..300 px.
+    middle_m: height of the person's middle; extent_m: the person's largest extent, which sets the distance.
     """
     width, height = SIZES_PX[rng.choice(len(SIZES_PX), p=SIZE_SHARES)]
     mount = MOUNTS[rng.choice(len(MOUNTS), p=[m.share for m in MOUNTS])]
     hfov = rng.uniform(*mount.hfov_deg)
     longer = max(width, height)
     focal = longer / 2 / float(np.tan(np.radians(hfov) / 2))
-    wanted = np.exp(rng.uniform(np.log(70.0), np.log(300.0)))
+    wanted = np.exp(rng.uniform(*np.log(EXTENTS_PX)))
     distance = max(focal * extent_m / wanted, 0.8)
     above = rng.uniform(*mount.height_m) - middle_m
     low, high = (np.radians(a) for a in mount.pitch_deg)

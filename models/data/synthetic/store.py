@@ -27,7 +27,7 @@ from models.data.synthetic.scene import SOURCE, Rendered
 from models.data.synthetic.truth import HIDDEN_WEIGHT
 
 Json = dict[str, Any]
-VERSION = 1  # of what a seed renders; a folder is never filled with scenes of two versions
+VERSION = 2  # of what a seed renders; a folder is never filled with scenes of two versions
 PICTURES, JOURNAL, ANNOTATIONS = "pictures", "journal.jsonl", "annotations.json"
 SCENE_BYTES = 30_000  # of a JPEG and its labels: twice the mean of the first 300 scenes
 SPARE_BYTES = 200_000_000
