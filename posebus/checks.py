@@ -140,7 +140,7 @@ def _model(stage: str, settings: StageSettings) -> Finding:
         artifact = find_artifact(settings.model)
     except ModelError as error:
         return Finding(what, "fail", str(error), "correct `model` in the configuration")
-    runtime = settings.runtime
+    runtime: str = settings.runtime
     if runtime == "auto":
         usable = (name for name, _ in candidates(artifact) if probe(name) is None)
         runtime = next(usable, "auto")

@@ -55,7 +55,8 @@ def default_of(name: str) -> str:
 
 def spell_order(artifact: Artifact) -> str:
     """`tensorrt (onnx float32), tflite (tflite int8)`: what `auto` tries, in its order, with the file that each would take."""
-    first = {file.format: f" {file.precision}" for file in reversed(artifact.manifest.file) if file.role == "model"}
+    files = [file for file in artifact.manifest.file if file.role == "model"]
+    first: dict[str, str] = {file.format: f" {file.precision}" for file in reversed(files)}
     return ", ".join(f"{runtime} ({format}{first.get(format, '')})" for runtime, format in candidates(artifact))
 
 
