@@ -8,21 +8,18 @@ Scene i has the seed S + i, so runs of other counts agree where they overlap. Th
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-
-import cv2
 
 from models.data.errors import DataError
 from models.data.synthetic.backdrops import Photos
 from models.data.synthetic.bodies import require
 from models.data.synthetic.keyposes import MOTIONS
-from models.data.synthetic.scene import Rendered, Settings, render
+from models.data.synthetic.scene import Settings
 from models.data.synthetic.store import Journal, check_space
+from models.data.synthetic.workers import render_all
 
 REPORT_S = 60.0
 MOST = 10_000_000  # seeds; names have eight digits
@@ -68,7 +65,7 @@ def run(options: argparse.Namespace) -> Path:
     if len(missing) < options.count:
         print(f"{options.count - len(missing)} of {options.count} scenes are there already", flush=True)
     began = told = time.monotonic()
-    for done, (seed, scene) in enumerate(_scenes(missing, settings, options.processes), start=1):
+    for done, (seed, scene) in enumerate(render_all(missing, settings, options.processes), start=1):
         journal.add(seed, scene)
         now = time.monotonic()
         if now - told > REPORT_S or done == len(missing):
@@ -76,29 +73,6 @@ def run(options: argparse.Namespace) -> Path:
             told = now
             journal.finish(seed for seed in seeds if seed in journal.scenes)  # so that a trainer can start early
     return journal.finish(seeds)
-
-
-def _scenes(seeds: list[int], settings: Settings, processes: int) -> Iterator[tuple[int, Rendered]]:
-    if processes == 1 or len(seeds) < 2:
-        photos = Photos(settings.backgrounds)
-        for seed in seeds:
-            yield seed, render(seed, settings, photos)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_start) as pool:
-        yield from pool.imap_unordered(partial(_scene, settings), seeds, chunksize=4)
-
-
-def _start() -> None:
-    """One thread a process: OpenCV and PyTorch would each start as many as there are cores."""
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _scene(settings: Settings, seed: int) -> tuple[int, Rendered]:
-    return seed, render(seed, settings)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +148,16 @@ def test_the_command_renders_a_folder_and_goes_on_where_it_stopped(tmp_path: Pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()} == pictures
     for sample in read_folder(tmp_path):
         check(sample)
+
+
+def test_two_processes_render_what_one_does(tmp_path: Path) -> None:
+    """Started as people start it: a spawned process has to find the renderer again."""
+    command = [sys.executable, "-m", "models.data.synthetic", "--count", "2", "--seed", "40", "--motion", "crawl", "--out"]
+    documents = []
+    for processes in ("1", "2"):
+        folder = tmp_path / processes
+        done = subprocess.run([*command, str(folder), "--processes", processes], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        files = [folder / ANNOTATIONS, *sorted((folder / "pictures").iterdir())]
+        documents.append([file.read_bytes() for file in files])
+    assert documents[0] == documents[1]
