@@ -48,8 +48,8 @@ Loader = Callable[[Path, str | None], Source]
 # `reads(path) -> bool` says so is taken where no kind is given.
 LOADERS: dict[str, str] = {
     "tinydet": "models.tinydet.source",
-    "fastpose": "models.fastpose.source",
     "tinypose": "models.tinypose.source",
+    "fastpose": "models.fastpose.source",
     "simplebaseline": "models.fastpose.simplebaseline",
     "onnx": "models.convert.from_onnx",
     "openvino": "models.convert.from_openvino",

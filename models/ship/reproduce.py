@@ -118,7 +118,7 @@ def train(kind: str, config: Any, places: Places) -> Path:
     last = getattr(config, "until", None) or config.steps
     if checkpoint.is_file() and load(checkpoint, config.model_dump(mode="json"))["step"] >= last:
         print(f"{config.name}: is trained")
-        return checkpoint.with_name("average.pt")
+        return Path(checkpoint.with_name("average.pt"))
     resume = checkpoint.is_file()
     if kind == "tinypose":
         return Path(tinypose.train(config, places.kit, places.data, places.work, tinypose.RUNS, resume=resume))

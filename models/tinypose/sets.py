@@ -45,7 +45,7 @@ def _read(entry: Set, kit: Path, data: Path, report: Report) -> list[Sample]:
     found = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
     if not found:
         raise TrainingError(f"{folder} holds no COCO annotations (*.json or annotations/*.json); make it or give --data")
-    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    pictures = next((folder / name for name in ("images", "pictures") if (folder / name).is_dir()), folder)
     return [sample for path in found for sample in read_coco(path, pictures, source=folder.name, report=report)]
 
 

@@ -38,6 +38,8 @@ def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle can raise anything
         why = f"{type(error).__name__}: {error}"
         raise TrainingError(f"checkpoint {path} is damaged ({why}); delete it and start anew") from error
+    if not isinstance(state, dict) or not isinstance(state.get("config"), dict):
+        raise TrainingError(f"{path} is no checkpoint of a training run of ours: it holds no configuration; give another file")
     mine, its = config or state["config"], state["config"]
     if other := [k for k in sorted(mine.keys() | its.keys()) if mine.get(k) != its.get(k)]:
         changed = ", ".join(f"{k}: {its.get(k)!r} -> {mine.get(k)!r}" for k in other)
