@@ -25,7 +25,8 @@ class Augmentation:
     turn: standard deviation of the usual angle, degrees: cameras hang crooked. full_turn: share of crops turned by any angle:
     people fall in any direction. scale, shift: the detector's box is off by so much. half: share cut to head, upper or lower
     body: desks, door frames, people near the camera. aspect: pictures are stretched by careless streams. colour, grey
-    (infrared), dark, blur, jpeg, small (far away), noise, hide (things in front): shares of crops.
+    (infrared), dark, blur, jpeg, small (far away), noise, hide (things in front), beside (somebody else stands in front or
+    behind: which of the two is meant is told by the middle of the crop alone): shares of crops.
     """
 
     padding: float = 1.25
@@ -44,17 +45,20 @@ class Augmentation:
     small: float = 0.1
     noise: float = 0.1
     hide: float = 0.25
+    beside: float = 0.25
 
 
-NONE = Augmentation(1.25, *[0.0] * 15)
+NONE = Augmentation(1.25, *[0.0] * 16)
 
 
 def crop_sample(
-    image: Image, person: Person, size_px: tuple[int, int], how: Augmentation, rng: Random
-) -> tuple[Image, Floats]:
+    image: Image, person: Person, size_px: tuple[int, int], how: Augmentation, rng: Random,
+    other: tuple[Image, Person] | None = None,
+) -> tuple[Image, Floats]:  # fmt: skip
     """A training crop and its keypoints.
 
-    image: (H, W, 3) uint8 RGB; size_px: (width, height) of the crop. Returns the crop and (17, 3) float32: x, y in crop pixels,
+    image: (H, W, 3) uint8 RGB; size_px: (width, height) of the crop; other: somebody to put beside.
+    Returns the crop and (17, 3) float32: x, y in crop pixels,
     continuous (a pixel's centre lies at .5), and the weight as it was; keypoints outside the crop keep their place.
     """
     keypoints = np.zeros((17, 3), np.float32) if person.keypoints is None else person.keypoints.copy()
@@ -68,11 +72,43 @@ def crop_sample(
         _smooth(image, to_crop) if shrinks else image, centres, size_px, flags=cv2.INTER_LINEAR, borderValue=(fill,) * 3
     )
     keypoints[:, :2] = keypoints[:, :2] @ to_crop[:, :2].T + to_crop[:, 2]
+    if other is not None:
+        crop = _beside(_pixels(crop), _ellipse(person.box_xyxy_px, to_crop, size_px), *other, rng)
     if rng.random() < how.flip:
         crop = crop[:, ::-1]
         keypoints = keypoints[list(FLIP)]
         keypoints[:, 0] = size_px[0] - keypoints[:, 0]
     return np.ascontiguousarray(spoil(crop, how, rng)), keypoints
+
+
+def _beside(crop: Image, mine: Image, image: Image, person: Person, rng: Random) -> Image:
+    """Another person left or right of the middle, before or behind this one; cut out as ellipses, as silhouettes are not known.
+
+    mine: (H, W) uint8, 255 where this person is.
+    """
+    size = crop.shape[1], crop.shape[0]
+    to_crop = _affine(person.box_xyxy_px, np.zeros((17, 3), np.float32), size, NONE, rng)
+    zoom = rng.uniform(0.7, 1.3)
+    side = rng.choice(np.array([-1, 1])) * rng.uniform(0.3, 0.55) * size[0]
+    middle = np.array(size) / 2
+    place = middle + np.array([side, rng.uniform(-0.12, 0.12) * size[1]])
+    to_crop = np.column_stack([to_crop[:, :2] * zoom, (to_crop[:, 2] - middle) * zoom + place])
+    theirs = cv2.warpAffine(image, to_crop, size, flags=cv2.INTER_LINEAR)
+    shown = _ellipse(person.box_xyxy_px, to_crop, size)
+    if rng.random() < 0.5:
+        shown = shown & ~mine
+    share = shown[..., None].astype(np.float32) / 255
+    return _pixels(crop + share * (theirs.astype(np.float32) - crop))
+
+
+def _ellipse(box: Floats, to_crop: NDArray[np.float64], size_px: tuple[int, int]) -> Image:
+    """(H, W) uint8: 255 within the ellipse that the box holds, with a soft edge."""
+    angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    half, centre = (box[2:] - box[:2]) / 2, (box[2:] + box[:2]) / 2
+    outline = (np.stack([np.cos(angle), np.sin(angle)], axis=1) * half + centre) @ to_crop[:, :2].T + to_crop[:, 2]
+    mask = np.zeros((size_px[1], size_px[0]), np.uint8)
+    cv2.fillPoly(mask, [outline.round().astype(np.int32)], 255)
+    return _pixels(cv2.GaussianBlur(mask, (0, 0), 1.0))
 
 
 def _pixels(result: Any) -> Image:

@@ -63,7 +63,11 @@ class Mix:
         shares = np.array([share for share, _ in self.sets])
         pools = [self.sets[k][1] for k in rng.choice(len(shares), size, p=shares / shares.sum())]
         chosen = [pool[rng.integers(len(pool))] for pool in pools]
-        made = [crop_sample(e.sample.picture.read(), e.person, self.size_px, self.how, rng) for e in chosen]
+        made = []
+        for example in chosen:
+            other = chosen[rng.integers(size)] if rng.random() < self.how.beside else example
+            beside = None if other is example else (other.sample.picture.read(), other.person)
+            made.append(crop_sample(example.sample.picture.read(), example.person, self.size_px, self.how, rng, beside))
         return chosen, np.stack([crop for crop, _ in made]), np.stack([keypoints for _, keypoints in made])
 
 

@@ -67,6 +67,21 @@ def test_without_augmentation_the_crop_is_the_padded_box() -> None:
     np.testing.assert_array_equal(keypoints[:, 2], person.keypoints[:, 2])
 
 
+def test_somebody_else_stands_beside_and_the_labels_stay() -> None:
+    image, person = a_person()
+    red = np.zeros((200, 160, 3), np.uint8)
+    red[..., 0] = 255
+    alone, before = crop_sample(image, person, SIZE, NONE, np.random.default_rng(0))
+    for seed in range(8):
+        both, keypoints = crop_sample(image, person, SIZE, NONE, np.random.default_rng(seed), (red, person))
+        np.testing.assert_array_equal(keypoints, before)
+        reddish = both[..., 0].astype(int) - both[..., 1] > 120
+        assert 0.03 < reddish.mean() < 0.6
+        columns = np.nonzero(reddish)[1]
+        assert abs(columns.mean() - 72) > 20, "beside, not on top"
+        assert (both == alone).all(axis=2).mean() > 0.3
+
+
 def test_the_same_numbers_give_the_same_crop() -> None:
     image, person = a_person()
     first, second = (crop_sample(image, person, SIZE, Augmentation(), np.random.default_rng(7)) for _ in range(2))
@@ -74,7 +89,7 @@ def test_the_same_numbers_give_the_same_crop() -> None:
     np.testing.assert_array_equal(first[1], second[1])
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Augmentation) if f.name not in ("padding", "turn", "full_turn", "scale", "shift", "half", "aspect", "flip")])  # fmt: skip # noqa: E501
+@pytest.mark.parametrize("name", [f.name for f in fields(Augmentation) if f.name not in ("padding", "turn", "full_turn", "scale", "shift", "half", "aspect", "flip", "beside")])  # fmt: skip # noqa: E501
 def test_each_spoiling_changes_the_pixels_and_nothing_else(name: str) -> None:
     crop = np.random.default_rng(2).integers(0, 256, (192, 144, 3), np.uint8).copy()
     before = crop.copy()
