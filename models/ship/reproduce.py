@@ -76,7 +76,7 @@ def sets_of(runs: list[tuple[str, Any]]) -> Iterator[str]:
 def render(path: str, places: Places, recipes: dict[str, Any]) -> None:
     """Make a rendered set unless it is there. Raises TrainingError where nothing says how, or where it fails."""
     folder = places.data / path
-    if any(folder.glob("*.json")) or any(folder.glob("annotations/*.json")):
+    if any(any(folder.glob(made)) for made in ("*.json", "annotations/*.json", "*.npz")):
         return
     if path not in recipes:
         raise TrainingError(f"{folder} is not there, and {RECIPES} does not say how it is made; add a table [sets.{path}]")

@@ -21,11 +21,11 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 class Set(BaseModel):
-    """A data set of the mix. share: how often it is drawn, against the others. path: of `coco`, a folder below --data."""
+    """A data set of the mix. share: how often it is drawn, against the others. path: of `coco` and `scenes`, below --data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["people", "lsp", "coco"]
+    kind: Literal["people", "lsp", "coco", "scenes"]
     share: float = Field(1.0, gt=0)
     path: str = ""
     leave_out: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pathlib import Path
 from models.data.pack import pack
 from models.data.readers.coco import read_coco
 from models.data.readers.lsp import read_lsp
-from models.data.readers.people import read_crops
+from models.data.readers.people import read_crops, read_labelled_scenes
 from models.data.sample import Report, Sample
 from models.tinypose.batches import Example, examples
 from models.tinypose.config import RunConfig, Set
@@ -42,6 +42,8 @@ def _read(entry: Set, kit: Path, data: Path, report: Report) -> list[Sample]:
     if entry.kind == "lsp":
         return read_lsp(kit / "data" / "lspet", report=report)
     folder = data / entry.path
+    if entry.kind == "scenes":
+        return read_labelled_scenes(kit / "people", folder / "scenes.npz", report=report)
     found = sorted(folder.glob("annotations/*.json")) or sorted(folder.glob("*.json"))
     if not found:
         raise TrainingError(f"{folder} holds no COCO annotations (*.json or annotations/*.json); make it or give --data")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,31 @@ def read_scenes(folder: Path, *, leave_out: Collection[str] = (), report: Report
         people = tuple(_boxed(person, size) for person in scene["persons"])
         picture = ZipPicture(folder / scene["shard"], scene["file"], size)
         add(samples, Sample(scene["file"], picture, people, repo, licences[repo], group=repo), report)
+    return samples
+
+
+def read_labelled_scenes(folder: Path, labels: Path, *, report: Report | None = None) -> list[Sample]:
+    """The scenes whose people have keypoints by `models.data.scene_keypoints`, written to `labels`; the others of a scene stay.
+
+    Who was uncertain as a box is not so as a pose where the teachers saw one: the weights say how far to trust it.
+    Raises DataError.
+    """
+    report = report or Report()
+    try:
+        with np.load(labels) as file:
+            table = {key: file[key] for key in ("names", "index", "keypoints")}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{labels} cannot be read: {error}; make it with python -m models.data.scene_keypoints") from error
+    rows = {(str(name), int(index)): row for row, (name, index) in enumerate(zip(table["names"], table["index"], strict=True))}
+    samples: list[Sample] = []
+    for sample in read_scenes(folder, report=report):
+        people = list(sample.people)
+        for i, person in enumerate(people):
+            if (row := rows.get((sample.name, i))) is not None:
+                points, far = forget_outside(table["keypoints"][row], person.box_xyxy_px, sample.picture.size_px)
+                report.note("scenes: keypoint guessed far outside the picture, weight 0", far)
+                people[i] = replace(person, keypoints=points, uncertain=False)
+        add(samples, replace(sample, people=tuple(people), complete=False), report)
     return samples
 
 
