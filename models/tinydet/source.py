@@ -23,7 +23,7 @@ def reads(path: Path) -> bool:
     """Whether this is what models/tinydet/train.py saved as the average of a run."""
     try:
         return _config(path) is not None
-    except (TrainingError, KeyError):  # no checkpoint at all, or one without a configuration
+    except TrainingError:
         return False
 
 
@@ -33,8 +33,6 @@ def load(path: Path, variant: str | None = None) -> Source:
         config = _config(path)
     except TrainingError as error:
         raise ConversionError(str(error)) from error
-    except KeyError:
-        config = None
     if config is None:
         raise ConversionError(f"{path} is no tinydet; give average.pt of a run of `python -m models.tinydet.train`")
     network = TinyDet(config.network)

@@ -97,7 +97,7 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, head: str) -> None:
     settle_new(network, x, trunk=True)
     optimiser = torch.optim.Adam(network.parameters(), 2e-3)
     losses = []
-    for _ in range(350 if head == "offsets" else 150):  # vectors are learned last
+    for _ in range(350):
         loss = LOSSES[head](network(x), truth, config.network, truth[..., 2])
         optimiser.zero_grad()
         loss.backward()
