@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.tinydet.network import CONFIGS as NETWORKS
 from models.tinydet.network import TinyDetConfig
-from models.training.errors import TrainingError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from models.training.configs import read_run
 
 FOLDER = Path(__file__).parent / "configs"
 
@@ -70,15 +64,4 @@ class RunConfig(BaseModel):
 
 def read_config(name: str) -> RunConfig:
     """By the name of a file below `configs/`, or by path. Raises TrainingError naming file, key and fix."""
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    try:
-        return RunConfig(**tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        there = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
-        raise TrainingError(f"there is no configuration {path}; there are {there}, or give the path of a .toml file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise TrainingError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise TrainingError(f"{path}: {key}: {first['msg']} (got {first.get('input')!r})") from error
+    return read_run(RunConfig, FOLDER, name)

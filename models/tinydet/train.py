@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from models.tinydet.scene import Scene
 from models.tinypose.batches import to_input
 from models.training.checkpoints import load, save
 from models.training.errors import TrainingError
+from models.training.parts import groups, listed
 from models.training.runs import RunLog
 from models.training.schedule import Ema, cosine
 
@@ -51,7 +52,8 @@ def train(config: RunConfig, mix: Mix, dev: Dev, work: Path, runs: Path, *, resu
         settle_new(network, to_input(np.stack([scene.image for scene in mix.batch(SETTLE_STEP, 48)])))
     network = network.to(device)
     average = Ema(network, config.ema)
-    optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99))
+    slices = ((network.trunk, config.trunk_rate), (network.neck, 1.0), (network.up, 1.0), (network.head, 1.0))
+    optimiser = torch.optim.AdamW(groups(slices, rate=config.learning_rate, decay=config.weight_decay), betas=(0.9, 0.99))
     points, strides = (t.to(device) for t in cells(config.network))
     settings = config.model_dump(mode="json")
     checkpoint, weights, begin, spent = work / config.name / "checkpoint.pt", work / config.name / "average.pt", 0, 0.0
@@ -75,7 +77,8 @@ def train(config: RunConfig, mix: Mix, dev: Dev, work: Path, runs: Path, *, resu
             outputs = network(to_input(np.stack([scene.image for scene in scenes]), device))
         parts = losses(*flat(outputs), points, strides, people, ignored)
         if not torch.isfinite(parts.total):
-            raise TrainingError(f"step {step}: the loss is {parts.total.item()}; the batch holds {names(scenes)}; check them")
+            those = listed([s.name for s in scenes])
+            raise TrainingError(f"step {step}: the loss is {parts.total.item()}; the batch holds {those}; check them")
         optimiser.zero_grad(set_to_none=True)
         parts.total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
@@ -115,17 +118,6 @@ def new_network(config: RunConfig, work: Path) -> TinyDet:
     return network
 
 
-def groups(network: TinyDet, config: RunConfig) -> list[dict[str, Any]]:
-    """Trunk and new layers learn at their own rates; scales and biases do not decay."""
-    out = []
-    for module, rate in ((network.trunk, config.trunk_rate), (network.neck, 1.0), (network.up, 1.0), (network.head, 1.0)):
-        for flat_ones in (False, True):
-            chosen = [p for p in module.parameters() if p.requires_grad and (p.ndim == 1) == flat_ones]
-            lr = config.learning_rate * rate
-            out.append({"params": chosen, "base": lr, "lr": lr, "weight_decay": 0.0 if flat_ones else config.weight_decay})
-    return [group for group in out if group["params"]]
-
-
 def evaluate(network: TinyDet, dev: Dev) -> dict[str, float]:
     """AP50 of each development set, and with its pictures turned by 90 degrees: of people who lie, as far as turning goes."""
     found = {}
@@ -134,10 +126,6 @@ def evaluate(network: TinyDet, dev: Dev) -> dict[str, float]:
         turned = [quarter_turned(scene) for scene in scenes]
         found[f"{name}_turned_ap50"] = average_precision(detect(network, turned), turned)
     return found
-
-
-def names(scenes: Sequence[Scene]) -> str:
-    return ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if len(scenes) > 8 else "")
 
 
 def main(

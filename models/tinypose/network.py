@@ -196,6 +196,7 @@ class OffsetsHead(nn.Module):
     """Heatmaps (B, 17, 24, 18) and offsets (B, 34, 24, 18) in units of the stride: 17 times y, then 17 times x."""
 
     outputs = ("heatmaps", "offsets")
+    decoder = "heatmap_offsets"  # of services/pose
     stride = 8
 
     def __init__(self, config: TinyPoseConfig) -> None:
@@ -212,6 +213,7 @@ class HeatmapsHead(nn.Module):
     """Heatmaps (B, 17, 48, 36)."""
 
     outputs = ("heatmaps",)
+    decoder = "heatmaps"  # of services/pose
     stride = 4
 
     def __init__(self, config: TinyPoseConfig) -> None:
@@ -226,6 +228,7 @@ class SimccHead(nn.Module):
     """x (B, 17, 288) and y (B, 17, 384): each keypoint's map of 24 x 18 cells, flattened, goes through two linear layers."""
 
     outputs = ("simcc_x", "simcc_y")
+    decoder = "simcc"  # of services/pose
     stride = 8
 
     def __init__(self, config: TinyPoseConfig) -> None:
@@ -299,9 +302,3 @@ def parameters(module: nn.Module) -> int:
 
 def layers(module: nn.Module) -> Iterator[ConvNorm]:
     return (m for m in module.modules() if isinstance(m, ConvNorm))
-
-
-CONFIGS = {
-    "tinypose-s": TinyPoseConfig("tinypose-s", 144, 192),
-    "tinypose-m": TinyPoseConfig("tinypose-m", 192, 256, neck=96),
-}

@@ -13,7 +13,6 @@ from models.tinypose.network import OffsetsHead, TinyPose, deploy
 from models.training.checkpoints import load as load_checkpoint
 from models.training.errors import TrainingError
 
-DECODERS = {"offsets": "heatmap_offsets", "heatmaps": "heatmaps", "simcc": "simcc"}
 TRAINING_DATA = (
     "5,112 crops of people with a teacher's keypoints (PP-TinyPose 256x192; several public sources, some without a stated "
     "licence: see the model card), Leeds Sports Pose extended (research use), rendered people; trunk from ImageNet"
@@ -44,7 +43,7 @@ def load(path: Path, variant: str | None = None) -> Source:
             network.head.vector.bias *= network.head.stride
     return Source(
         name=variant or config.name, module=deploy(network), task="pose", width_px=config.width_px, height_px=config.height_px,
-        colour="rgb", mean=MEAN, std=STD, decoder=DECODERS[config.head], outputs=network.head.outputs, licence="Apache-2.0",
+        colour="rgb", mean=MEAN, std=STD, decoder=network.head.decoder, outputs=network.head.outputs, licence="Apache-2.0",
         training_data=TRAINING_DATA, provenance=f"python -m models.tinypose.train --config {config.name}",
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ import typer
 from torch import nn
 
 from models.data.sample import Report
+from models.evaluation.coco import AREA_OF_BOX
 from models.evaluation.oks import ap_tilde, oks
 from models.tinypose.batches import Example, Mix, to_input, upright
 from models.tinypose.config import RunConfig, read_config
@@ -27,12 +28,12 @@ from models.tinypose.sets import dev_set, training_sets
 from models.tinypose.targets import LOSSES
 from models.training.checkpoints import load, save
 from models.training.errors import TrainingError
+from models.training.parts import groups, listed
 from models.training.runs import RunLog
 from models.training.schedule import Ema, cosine
 from services.pose.decode import DECODERS
 
 RUNS = Path(__file__).parent / "runs"
-DECODER = {"offsets": "heatmap_offsets", "heatmaps": "heatmaps", "simcc": "simcc"}
 SAVE_EVERY_S = 120.0
 CLIP = 5.0  # of the gradient's norm: a crop that is wrong through and through must not throw the weights about
 
@@ -58,7 +59,9 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
         settle_new(network, to_input(mix.batch(2**32 - 1, 64)[1]), trunk=config.start == "random")
     network = network.to(device)
     average = Ema(network, config.ema)
-    optimiser = torch.optim.AdamW(groups(network, config), betas=(0.9, 0.99), fused=True)
+    parts = ((network.neck, 1.0), (network.head, 1.0), (network.trunk, config.trunk_rate))
+    parameters = groups(parts, rate=config.learning_rate, decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.99), fused=True)
     settings = config.model_dump(mode="json")
     checkpoint, weights, begin, spent = work / config.name / "checkpoint.pt", work / config.name / "average.pt", 0, 0.0
     if resume:
@@ -80,7 +83,8 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
             outputs = network(to_input(crops, device))
         loss = LOSSES[config.head](outputs, truth, config.network, truth[..., 2])
         if not torch.isfinite(loss):
-            raise TrainingError(f"step {step}: the loss is {loss.item()}; the batch holds {names(chosen)}; check them")
+            those = listed([e.name for e in chosen])
+            raise TrainingError(f"step {step}: the loss is {loss.item()}; the batch holds {those}; check them")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
@@ -129,17 +133,6 @@ def settle_new(network: TinyPose, x: torch.Tensor, *, trunk: bool = False) -> No
     settle(network, network if trunk else nn.ModuleList([network.neck, network.head]), x, spread=spread)
 
 
-def groups(network: TinyPose, config: RunConfig) -> list[dict[str, Any]]:
-    """Trunk and new layers learn at their own rates; scales and biases do not decay."""
-    out = []
-    for module, rate in ((network.neck, 1.0), (network.head, 1.0), (network.trunk, config.trunk_rate)):
-        for flat in (False, True):
-            chosen = [p for p in module.parameters() if p.requires_grad and (p.ndim == 1) == flat]
-            lr = config.learning_rate * rate
-            out.append({"params": chosen, "base": lr, "lr": lr, "weight_decay": 0.0 if flat else config.weight_decay})
-    return [group for group in out if group["params"]]
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(network: TinyPose, config: RunConfig, crops: Any) -> Any:
     """(B, H, W, 3) uint8 RGB -> keypoints (B, 17, 3) in crop pixels, through the decoder that the services use."""
@@ -149,7 +142,7 @@ def predict(network: TinyPose, config: RunConfig, crops: Any) -> Any:
         outputs[1] = outputs[1] * (config.height_px // outputs[1].shape[2])
     boxes = np.tile(np.array([0, 0, config.width_px, config.height_px], np.float32), (len(crops), 1))
     named = dict(zip(network.head.outputs, outputs, strict=True))
-    return DECODERS[DECODER[config.head]](named, (config.width_px, config.height_px), boxes)
+    return DECODERS[network.head.decoder](named, (config.width_px, config.height_px), boxes)
 
 
 def evaluate(network: TinyPose, config: RunConfig, dev: Sequence[Example]) -> dict[str, float]:
@@ -170,13 +163,9 @@ def _area_in_crop(example: Example, crop: Any) -> float:
     person = example.person
     assert person.keypoints is not None
     box = person.box_xyxy_px
-    area = person.area_px or float((box[2] - box[0]) * (box[3] - box[1])) * 0.53
+    area = person.area_px or float((box[2] - box[0]) * (box[3] - box[1])) * AREA_OF_BOX
     spread = np.ptp(person.keypoints[known, :2], axis=0).max(), np.ptp(crop[known, :2], axis=0).max()
     return area * float(spread[1] / max(spread[0], 1e-6)) ** 2 if spread[0] > 1 else area
-
-
-def names(chosen: Sequence[Example]) -> str:
-    return ", ".join(example.name for example in chosen[:8]) + (f" and {len(chosen) - 8} more" if len(chosen) > 8 else "")
 
 
 def main(
