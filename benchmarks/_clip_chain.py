@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from benchmarks._video import sampled
 from common.config import AnalyticsSettings, CameraSettings, DetectorSettings, PoseSettings, SiteSettings
 from common.geometry import Image
 from common.imaging import jpeg_size  # imported before OpenCV: it limits what OpenCV decodes
@@ -142,19 +143,7 @@ class ClipChain:
 
 def frames(clip: Path, camera: CameraSettings) -> Iterator[tuple[float, bytes, tuple[int, int]]]:
     """(seconds, JPEG, size as captured) at the camera's rate, as its service would store them."""
-    video = cv2.VideoCapture(str(clip))
-    rate = video.get(cv2.CAP_PROP_FPS) or 30.0
-    number, due_s = 0, 0.0
-    while True:
-        good, image = video.read()
-        if not good:
-            break
-        at_s = number / rate
-        number += 1
-        if at_s >= due_s - 0.5 / rate:
-            due_s += 1.0 / camera.fps
-            yield at_s, _jpeg(image, camera), (image.shape[1], image.shape[0])
-    video.release()
+    return ((at_s, _jpeg(image, camera), (image.shape[1], image.shape[0])) for at_s, image in sampled(clip, camera.fps))
 
 
 def _jpeg(image: Image, camera: CameraSettings) -> bytes:

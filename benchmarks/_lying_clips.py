@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 
+from benchmarks._video import sampled
 from common.config import AnalyticsSettings, CameraSettings, DetectorSettings, PoseSettings, SecondLookSettings
 from common.geometry import Floats, Image, resize
 from common.messages import PosedPerson, PosesFound, TracksUpdated
@@ -73,19 +73,7 @@ def clips() -> list[tuple[str, bool]]:
 
 def frames(path: Path, fps: float, far: float) -> Iterator[tuple[float, Image]]:
     """(seconds, picture) at so many frames a second. far: the picture so many times smaller, in a field of its mean colour."""
-    video = cv2.VideoCapture(str(path))
-    rate = video.get(cv2.CAP_PROP_FPS) or 30.0
-    number, due_s = 0, 0.0
-    while True:
-        good, image = video.read()
-        if not good:
-            break
-        at_s = number / rate
-        number += 1
-        if at_s >= due_s - 0.5 / rate:
-            due_s += 1.0 / fps
-            yield at_s, _farther(image, far)
-    video.release()
+    return ((at_s, _farther(image, far)) for at_s, image in sampled(path, fps))
 
 
 def _farther(image: Image, far: float) -> Image:
