@@ -28,12 +28,12 @@ HIDDEN_MAX = 0.5  # share of a person's box that may be covered before it is nei
 class Chances:
     """How often things are done, 0..1. plain: nothing but fitted into the input, as the service does it."""
 
-    plain: float = 0.12
-    quarter_turn: float = 0.4
+    plain: float = 0.25
+    quarter_turn: float = 0.3
     slant: float = 0.3
     move_in: float = 0.5
-    mosaic: float = 0.3
-    lay: float = 0.4
+    mosaic: float = 0.2
+    lay: float = 0.3
     decoy: float = 0.15
 
 

@@ -15,6 +15,7 @@ from models.data.sample import Person
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Random = np.random.Generator
+CUT_KEEPS = 3  # known keypoints that a cut leaves at least
 PARTS = (range(7), range(11), range(11, 17))  # head and shoulders, down to the wrists, from the hips
 
 
@@ -24,31 +25,33 @@ class Augmentation:
 
     turn: standard deviation of the usual angle, degrees: cameras hang crooked. full_turn: share of crops turned by any angle:
     people fall in any direction. scale, shift: the detector's box is off by so much. half: share cut to head, upper or lower
-    body: desks, door frames, people near the camera. aspect: pictures are stretched by careless streams. colour, grey
+    body: desks, door frames, people near the camera. cut: the picture ends within the person, as at the edge of a view, which
+    is how every second person of a photo is seen. aspect: pictures are stretched by careless streams. colour, grey
     (infrared), dark, blur, jpeg, small (far away), noise, hide (things in front), beside (somebody else stands in front or
     behind: which of the two is meant is told by the middle of the crop alone): shares of crops.
     """
 
     padding: float = 1.25
-    turn: float = 15.0
-    full_turn: float = 0.2
+    turn: float = 10.0
+    full_turn: float = 0.15
     scale: float = 0.16
     shift: float = 0.06
-    half: float = 0.25
+    half: float = 0.12
+    cut: float = 0.35
     aspect: float = 0.12
     flip: float = 0.5
-    colour: float = 0.6
-    grey: float = 0.1
-    dark: float = 0.1
+    colour: float = 0.4
+    grey: float = 0.06
+    dark: float = 0.06
     blur: float = 0.1
-    jpeg: float = 0.1
+    jpeg: float = 0.06
     small: float = 0.1
-    noise: float = 0.1
-    hide: float = 0.25
-    beside: float = 0.25
+    noise: float = 0.05
+    hide: float = 0.15
+    beside: float = 0.2
 
 
-NONE = Augmentation(1.25, *[0.0] * 16)
+NONE = Augmentation(1.25, *[0.0] * 17)
 
 
 def crop_sample(
@@ -62,7 +65,10 @@ def crop_sample(
     continuous (a pixel's centre lies at .5), and the weight as it was; keypoints outside the crop keep their place.
     """
     keypoints = np.zeros((17, 3), np.float32) if person.keypoints is None else person.keypoints.copy()
-    to_crop = _affine(person.box_xyxy_px, keypoints, size_px, how, rng)
+    box = person.box_xyxy_px
+    if rng.random() < how.cut:
+        image, box, keypoints = _cut(image, box, keypoints, rng)
+    to_crop = _affine(box, keypoints, size_px, how, rng)
     fill = int(rng.choice(np.array([0, 0, 114, rng.integers(256)]))) if how.flip else 0
     # An affine for pixel centres is one for continuous coordinates between two shifts by half a pixel.
     centres = to_crop.copy()
@@ -73,7 +79,7 @@ def crop_sample(
     )
     keypoints[:, :2] = keypoints[:, :2] @ to_crop[:, :2].T + to_crop[:, 2]
     if other is not None:
-        crop = _beside(_pixels(crop), _ellipse(person.box_xyxy_px, to_crop, size_px), *other, rng)
+        crop = _beside(_pixels(crop), _ellipse(box, to_crop, size_px), *other, rng)
     if rng.random() < how.flip:
         crop = crop[:, ::-1]
         keypoints = keypoints[list(FLIP)]
@@ -142,6 +148,33 @@ def _affine(
     linear = turn * zoom
     shift = rng.normal(0, how.shift, 2) * size_px if how.shift else np.zeros(2)
     return np.column_stack([linear, np.array(size_px) / 2 + shift - linear @ centre])
+
+
+def _cut(image: Image, box: Floats, keypoints: Floats, rng: Random) -> tuple[Image, Floats, Floats]:
+    """The picture, box and keypoints with the picture ending within the box on one side or two; unchanged where too little is left.
+
+    Keypoints are given in the pixels of the smaller picture; the weight of those outside is 0.
+    """
+    height, width = image.shape[:2]
+    left, top, right, bottom = 0, 0, width, height
+    x, y, w, h = box[0], box[1], box[2] - box[0], box[3] - box[1]
+    side = rng.random()
+    if side < 0.65:
+        bottom = int(y + rng.uniform(0.2, 0.85) * h)
+    if 0.5 < side < 0.75:
+        left = int(x + rng.uniform(0.15, 0.65) * w)
+    elif 0.5 < side < 0.9:
+        right = int(x + rng.uniform(0.35, 0.85) * w)
+    elif side >= 0.9:
+        top = int(y + rng.uniform(0.15, 0.6) * h)
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    inside = ((keypoints[:, :2] >= (left, top)) & (keypoints[:, :2] < (right, bottom))).all(axis=1)
+    if (inside & (keypoints[:, 2] > 0.05)).sum() < CUT_KEEPS or min(right - left, bottom - top) < 16:
+        return image, box, keypoints
+    low, high = np.maximum(box[:2], (left, top)), np.minimum(box[2:], (right, bottom))
+    keypoints[~inside, 2] = 0
+    keypoints[:, :2] -= (left, top)
+    return image[top:bottom, left:right], np.concatenate([low, high]) - np.array([left, top] * 2, np.float32), keypoints
 
 
 def _half(box: Floats, keypoints: Floats, rng: Random) -> Floats:

@@ -30,7 +30,7 @@ class Example:
         return f"{self.sample.source}/{self.sample.name}"
 
 
-def examples(samples: Sequence[Sample], *, keypoints: int = 6) -> list[Example]:
+def examples(samples: Sequence[Sample], *, keypoints: int = 3) -> list[Example]:
     """All people with at least that many known keypoints: with fewer there is hardly a pose to learn."""
     return [
         Example(sample, person)

@@ -29,7 +29,8 @@ class RunConfig(BaseModel):
     """start: `imagenet`, `random`, or the name of the run whose average is gone on from (layers of other shapes start anew).
     keep: of that run, all of it or its trunk only.
 
-    frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
+    until: the step to end at, by default `steps`, which the schedule is made for: a run that another one goes on from.
+    known: people with fewer known keypoints are left out. frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,8 @@ class RunConfig(BaseModel):
     keep: Literal["all", "trunk"] = "all"
     frozen: int = Field(5, ge=0)
     steps: int = Field(gt=0)
+    until: int | None = Field(None, gt=0)
+    known: int = Field(3, gt=0)
     warmup: int = Field(200, ge=0)
     batch: int = Field(32, gt=0)
     learning_rate: float = Field(1e-3, gt=0)

@@ -18,7 +18,9 @@ from models.training.errors import TrainingError
 DEV = ("data/coco-mini/annotations", "data/coco-mini/train2017")
 
 
-LONG_SIDE_PX = 400  # of packed pictures: a person of half a picture still has the pixels of the largest crop
+# Of packed pictures. A person of half a picture still has the pixels of the largest crop; in scenes people are smaller.
+LONG_SIDE_PX = 400
+SCENE_SIDE_PX = 960
 
 
 def training_sets(
@@ -29,7 +31,8 @@ def training_sets(
     out: list[tuple[float, Sequence[Example]]] = []
     for entry in config.sets:
         samples = _read(entry, kit, data, report)
-        found = examples(pack(samples, LONG_SIDE_PX, cache=cache).samples if cache and samples else samples)
+        side = SCENE_SIDE_PX if entry.kind == "scenes" else LONG_SIDE_PX
+        found = examples(pack(samples, side, cache=cache).samples if cache and samples else samples, keypoints=config.known)
         if not found:
             raise TrainingError(f"set {entry.kind} {entry.path} holds nobody with keypoints; take it out of the configuration")
         out.append((entry.share, found))

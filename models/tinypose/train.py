@@ -74,7 +74,8 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
 
     started = saved = time.monotonic()
     losses: list[float] = []
-    for step in range(begin, stop_at or config.steps):
+    end = stop_at or config.until or config.steps
+    for step in range(begin, end):
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * cosine(step, config.steps, config.warmup)
         chosen, crops, keypoints = mix.batch(step, config.batch)
@@ -92,14 +93,14 @@ def train(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path, *, r
         average.update(network)
         losses.append(loss.item())
 
-        last = step + 1 == (stop_at or config.steps)
+        last = step + 1 == end
         if (step + 1) % config.evaluate_every == 0 or last:
             row = {"loss": float(np.mean(losses)), "learning_rate": optimiser.param_groups[0]["lr"]}
             row |= evaluate(average.network, config, dev) if dev else {}
             seconds = spent + time.monotonic() - started
             log.add(step=step + 1, seconds=seconds, **row)
             log.draw()
-            print(f"step {step + 1}/{config.steps} {seconds:.0f} s", *(f"{k} {v:.4f}" for k, v in row.items()), flush=True)
+            print(f"step {step + 1}/{end} {seconds:.0f} s", *(f"{k} {v:.4f}" for k, v in row.items()), flush=True)
             losses = []
         if time.monotonic() - saved > SAVE_EVERY_S or last:
             seconds = spent + time.monotonic() - started

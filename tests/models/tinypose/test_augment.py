@@ -32,18 +32,25 @@ def middle_of_white(crop: np.ndarray) -> np.ndarray:
     return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_the_dot_stays_on_its_keypoint_however_the_crop_is_turned_scaled_and_shifted(seed: int) -> None:
+@pytest.mark.parametrize("cut", [0.0, 1.0])
+def test_the_dot_stays_on_its_keypoint_however_the_crop_is_turned_scaled_shifted_and_cut(cut: float) -> None:
     image, person = a_person()
-    crop, keypoints = crop_sample(image, person, SIZE, replace(GEOMETRY, flip=1e-9), np.random.default_rng(seed))
-    place = keypoints[9, :2]
-    assert ((place > 6) & (place < np.array(SIZE) - 6)).all(), "these seeds keep the dot in the crop"
-    # The border may be filled with white, so look near the place only.
-    x, y = place.astype(int)
-    window = crop[max(0, y - 8) : y + 9, max(0, x - 8) : x + 9]
-    corner = np.array([max(0, x - 8), max(0, y - 8)])
-    found = middle_of_white(window) + corner
-    np.testing.assert_allclose(found, place, atol=0.6)
+    seen = 0
+    for seed in range(60):
+        how = replace(GEOMETRY, flip=1e-9, cut=cut)
+        crop, keypoints = crop_sample(image, person, SIZE, how, np.random.default_rng(seed))
+        place = keypoints[9, :2]
+        if keypoints[9, 2] == 0 or not ((place > 6) & (place < np.array(SIZE) - 6)).all():
+            continue
+        x, y = place.astype(int)
+        if cut:  # seen so large that its middle is not to be measured in a window
+            assert crop[y, x, 0] > 120, f"seed {seed}"
+        else:  # the border may be filled with white, so look near the place only
+            corner = np.array([max(0, x - 8), max(0, y - 8)])
+            window = crop[corner[1] : y + 9, corner[0] : x + 9]
+            np.testing.assert_allclose(middle_of_white(window) + corner, place, atol=0.6, err_msg=f"seed {seed}")
+        seen += 1
+    assert seen >= (20 if cut else 45), "most seeds keep the dot in the crop"
 
 
 def test_a_flip_swaps_left_and_right_and_mirrors_the_picture() -> None:
@@ -81,6 +88,25 @@ def test_somebody_else_stands_beside_and_the_labels_stay() -> None:
         assert (both == alone).all(axis=2).mean() > 0.3
 
 
+def test_a_picture_that_ends_within_the_person_shows_the_rest_alone_and_asks_for_nothing_else() -> None:
+    """The crop is about what is left of the box, and beyond the picture's new edge there is nothing to see."""
+    image, person = a_person()
+    white = np.full_like(image, 255)
+    ends = 0
+    for seed in range(40):
+        crop, keypoints = crop_sample(white, person, SIZE, replace(NONE, cut=1.0), np.random.default_rng(seed))
+        x, y = keypoints[:, 0].clip(0, SIZE[0] - 1).astype(int), keypoints[:, 1].clip(0, SIZE[1] - 1).astype(int)
+        is_seen = keypoints[:, 2] > 0
+        assert is_seen.sum() >= 3
+        assert (crop[y[is_seen], x[is_seen]] > 0).all(), "who is asked for is in the picture"
+        ends += bool((~is_seen).any())
+        whole = crop_sample(white, person, SIZE, NONE, np.random.default_rng(seed))[1]
+        zoom = np.ptp(keypoints[:, :2], axis=0) / np.ptp(whole[:, :2], axis=0)
+        np.testing.assert_allclose(zoom, zoom[0], rtol=1e-3)
+        assert zoom[0] >= 0.999, "less of the person is seen, so it is seen larger"
+    assert ends >= 25
+
+
 def test_the_same_numbers_give_the_same_crop() -> None:
     image, person = a_person()
     first, second = (crop_sample(image, person, SIZE, Augmentation(), np.random.default_rng(7)) for _ in range(2))
@@ -88,7 +114,7 @@ def test_the_same_numbers_give_the_same_crop() -> None:
     np.testing.assert_array_equal(first[1], second[1])
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Augmentation) if f.name not in ("padding", "turn", "full_turn", "scale", "shift", "half", "aspect", "flip", "beside")])  # fmt: skip # noqa: E501
+@pytest.mark.parametrize("name", [f.name for f in fields(Augmentation) if f.name not in ("padding", "turn", "full_turn", "scale", "shift", "half", "aspect", "flip", "beside", "cut")])  # fmt: skip # noqa: E501
 def test_each_spoiling_changes_the_pixels_and_nothing_else(name: str) -> None:
     crop = np.random.default_rng(2).integers(0, 256, (192, 144, 3), np.uint8).copy()
     before = crop.copy()
