@@ -151,7 +151,7 @@ def _affine(
 
 
 def _cut(image: Image, box: Floats, keypoints: Floats, rng: Random) -> tuple[Image, Floats, Floats]:
-    """The picture, box and keypoints with the picture ending within the box on one side or two; unchanged where too little is left.
+    """The picture, box and keypoints, the picture ending within the box on one side or two; unchanged where too little is left.
 
     Keypoints are given in the pixels of the smaller picture; the weight of those outside is 0.
     """

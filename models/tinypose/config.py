@@ -30,7 +30,8 @@ class RunConfig(BaseModel):
     keep: of that run, all of it or its trunk only.
 
     until: the step to end at, by default `steps`, which the schedule is made for: a run that another one goes on from.
-    known: people with fewer known keypoints are left out. frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
+    known: people with fewer known keypoints are left out. part: of the people, to see what more of them would bring.
+    frozen: blocks of the trunk that keep their weights. learning_rate: of new layers; `trunk_rate` times that of the trunk's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class RunConfig(BaseModel):
     steps: int = Field(gt=0)
     until: int | None = Field(None, gt=0)
     known: int = Field(3, gt=0)
+    part: float = Field(1.0, gt=0, le=1)
     warmup: int = Field(200, ge=0)
     batch: int = Field(32, gt=0)
     learning_rate: float = Field(1e-3, gt=0)

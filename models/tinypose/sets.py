@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from models.data.pack import pack
 from models.data.readers.coco import read_coco
 from models.data.readers.lsp import read_lsp
@@ -33,6 +35,8 @@ def training_sets(
         samples = _read(entry, kit, data, report)
         side = SCENE_SIDE_PX if entry.kind == "scenes" else LONG_SIDE_PX
         found = examples(pack(samples, side, cache=cache).samples if cache and samples else samples, keypoints=config.known)
+        if config.part < 1:
+            found = [found[i] for i in np.random.default_rng(0).permutation(len(found))[: int(len(found) * config.part)]]
         if not found:
             raise TrainingError(f"set {entry.kind} {entry.path} holds nobody with keypoints; take it out of the configuration")
         out.append((entry.share, found))
