@@ -25,10 +25,10 @@ class Augmentation:
 
     turn: standard deviation of the usual angle, degrees: cameras hang crooked. full_turn: share of crops turned by any angle:
     people fall in any direction. scale, shift: the detector's box is off by so much. half: share cut to head, upper or lower
-    body: desks, door frames, people near the camera. cut: the picture ends within the person, as at the edge of a view, which
-    is how every second person of a photo is seen. aspect: pictures are stretched by careless streams. colour, grey
-    (infrared), dark, blur, jpeg, small (far away), noise, hide (things in front), beside (somebody else stands in front or
-    behind: which of the two is meant is told by the middle of the crop alone): shares of crops.
+    body: desks, door frames, people near the camera. cut: the picture ends within the person, as at the edge of a view.
+    aspect: pictures are stretched by careless streams. colour, grey (infrared), dark, blur, jpeg, small (far away), noise, hide
+    (things in front), beside (somebody else stands in front or behind: which of the two is meant is told by the middle of the
+    crop alone): shares of crops.
     """
 
     padding: float = 1.25

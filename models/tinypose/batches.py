@@ -30,8 +30,8 @@ class Example:
         return f"{self.sample.source}/{self.sample.name}"
 
 
-def examples(samples: Sequence[Sample], *, keypoints: int = 3) -> list[Example]:
-    """All people with at least that many known keypoints: with fewer there is hardly a pose to learn."""
+def examples(samples: Sequence[Sample], *, keypoints: int) -> list[Example]:
+    """All people with at least that many known keypoints."""
     return [
         Example(sample, person)
         for sample in samples

@@ -1,13 +1,12 @@
 """What more people would bring: `python -m models.tinypose.learning_curve`.
 
-The same short run at 128 x 96 with an eighth, a quarter, half and all of the people of each set; OKS and AP~ on people whom
-none of them trains on. Writes `runs/learning-curve/log.csv` and its curves, over the number of people.
+The same short run with an eighth, a quarter, half and all of the people of each set; OKS and AP~ on people whom none of them
+trains on. Writes `runs/learning-curve/`: one row for each part, over the number of people.
 """
 
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -23,31 +22,22 @@ from models.training.runs import LOG, RunLog
 PARTS = (0.125, 0.25, 0.5, 1.0)
 
 
-def short(part: float, steps: int) -> RunConfig:
-    """Like tinypose-base, but from ImageNet, shorter, and with a part of the people."""
-    changes = {"name": f"part-{part:g}", "start": "imagenet", "steps": steps, "evaluate_every": steps, "part": part}
-    return read_config("tinypose-base").model_copy(update=changes)
-
-
-def curve(kit: Path, data: Path, work: Path, runs: Path, *, steps: int) -> None:
-    """Train and note each part; a run that is finished already is taken as it is."""
-    log = RunLog(runs / "learning-curve", short(1.0, steps).model_dump(mode="json"))
+def curve(config: RunConfig, kit: Path, data: Path, work: Path, runs: Path) -> None:
+    """Train the run once for each part. kit, data, work, runs: as for `train`."""
+    log = RunLog(runs / "learning-curve", config.model_dump(mode="json"))
     for part in PARTS:
-        config = short(part, steps)
-        people = sum(len(found) for _, found in training_sets(config, kit, data, Report(strict=False), cache=work / "pictures"))
-        done = work / "learning-curve" / config.name / LOG
-        if not done.is_file():
-            train(config, kit, data, work, work / "learning-curve-now")
-            done.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(work / "learning-curve-now" / config.name / LOG, done)
-        with done.open(newline="", encoding="utf-8") as file:
-            row = [{key: float(value) for key, value in each.items()} for each in csv.DictReader(file)][-1]
-        log.add(step=people, **{key: row[key] for key in ("loss", "dev_oks", "dev_ap_tilde", "seconds")})
+        run = config.model_copy(update={"name": f"part-{part:g}", "part": part})
+        people = sum(len(found) for _, found in training_sets(run, kit, data, Report(strict=False), cache=work / "pictures"))
+        train(run, kit, data, work, work / "learning-curve")
+        with (work / "learning-curve" / run.name / LOG).open(newline="", encoding="utf-8") as file:
+            last = {key: float(value) for key, value in list(csv.DictReader(file))[-1].items()}
+        log.add(**last | {"step": people})
         log.draw()
-        print(f"{people} people", *(f"{key} {row[key]:.4f}" for key in ("loss", "dev_oks", "dev_ap_tilde")), flush=True)
+        print(f"{people} people", *(f"{key} {value:.4f}" for key, value in last.items()), flush=True)
 
 
 def main(
+    config: Annotated[str, typer.Option(help="a name below configs/, or a .toml file")] = "tinypose-base",
     kit: Annotated[Path, typer.Option(envvar="POSEBUS_KIT", help="the folder of the training data")] = Path("../shared/kit"),
     data: Annotated[Path, typer.Option(help="the folder of further sets in COCO's layout")] = Path("out/data"),
     work: Annotated[Path, typer.Option(help="the folder of checkpoints")] = Path("out/training"),
@@ -56,7 +46,8 @@ def main(
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     torch.set_num_threads(threads)
-    curve(kit, data, work, runs, steps=steps)
+    changes = {"start": "imagenet", "steps": steps, "evaluate_every": steps}
+    curve(read_config(config).model_copy(update=changes), kit, data, work, runs)
 
 
 if __name__ == "__main__":

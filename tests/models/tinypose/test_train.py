@@ -85,6 +85,30 @@ def test_the_run_leaves_configuration_log_and_curves(tmp_path: Path) -> None:
     assert json.loads((folder / "config.json").read_text())["steps"] == 6
 
 
+def test_a_run_to_go_on_from_ends_before_its_schedule_does(tmp_path: Path) -> None:
+    run(tmp_path, a_config(until=4), "early")
+    run(tmp_path, a_config(steps=4), "whole")
+    early, whole = (
+        [dict(zip(rows[0].split(","), row.split(","), strict=True)) for row in rows[1:]]
+        for rows in ((tmp_path / "runs" / name / "tiny" / "log.csv").read_text().splitlines() for name in ("early", "whole"))
+    )
+    assert [row["step"] for row in early] == [row["step"] for row in whole] == ["2", "4"]
+    assert float(early[-1]["learning_rate"]) > 1.5 * float(whole[-1]["learning_rate"])
+
+
+@pytest.mark.parametrize(("changes", "people"), [({}, 5), ({"known": 17}, 4), ({"known": 1}, 6), ({"part": 0.5}, 2)])
+def test_people_are_taken_by_known_keypoints_and_in_part(tmp_path: Path, changes: dict[str, Any], people: int) -> None:
+    """Of six people one shows 2 keypoints, below the 3 that are asked for, and one 5."""
+    folder = make_set(tmp_path / "discs")
+    labels = json.loads((folder / "people.json").read_text())
+    for annotation, shown in zip(labels["annotations"], (2, 5), strict=False):
+        annotation["keypoints"][3 * shown :] = [0] * (51 - 3 * shown)
+        annotation["num_keypoints"] = shown
+    write(folder, labels)
+    ((_, found),) = training_sets(a_config(**changes), tmp_path, tmp_path, Report())
+    assert len(found) == people
+
+
 @pytest.mark.parametrize("head", list(HEADS))
 def test_one_batch_can_be_learned_by_heart(tmp_path: Path, head: str) -> None:
     torch.manual_seed(0)
